@@ -1,0 +1,67 @@
+"""durable_nb: notebooks that cannot lose work. Flows and steps whose every finished outcome is in a log.
+
+    from durable_nb import connect, flow, step
+
+Everything is imported when it is first used, so that importing the package costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from durable_nb.app import App, connect
+    from durable_nb.flows.flow import Flow, flow
+    from durable_nb.flows.futures import Future
+    from durable_nb.flows.policy import Retry
+    from durable_nb.flows.primitives import current_run, current_step, now, random, sleep, timer, uuid4
+    from durable_nb.flows.run import Run, runs
+    from durable_nb.flows.saga import Saga, SagaFailed
+    from durable_nb.flows.step import Step, step
+
+_WHERE = {
+    "app": ("App", "connect"),
+    "flows.flow": ("Flow", "flow"),
+    "flows.futures": ("Future",),
+    "flows.policy": ("Retry",),
+    "flows.primitives": ("current_run", "current_step", "now", "random", "sleep", "timer", "uuid4"),
+    "flows.run": ("Run", "runs"),
+    "flows.saga": ("Saga", "SagaFailed"),
+    "flows.step": ("Step", "step"),
+    "errors": (
+        "BadArguments",
+        "BadId",
+        "BadOption",
+        "Corrupt",
+        "DurableError",
+        "ForkedProcess",
+        "LogClosed",
+        "LogError",
+        "NotInFlow",
+        "RunConflict",
+        "RunFailed",
+        "RunParked",
+        "RunPaused",
+        "StepFailed",
+        "StepTimeout",
+        "Uncapturable",
+        "UnknownRun",
+        "Unstorable",
+        "Untrusted",
+    ),
+}
+_HOME = {name: f"durable_nb.{room}" for room, names in _WHERE.items() for name in names}
+__all__ = sorted(_HOME)  # noqa: PLE0605 - the table above is the list
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'durable_nb' has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

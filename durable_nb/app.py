@@ -1,0 +1,290 @@
+"""connect(): open a log, and be the host of its flows and runs until it is closed."""
+
+import atexit
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from durable_nb.clock import Clock, SystemClock
+from durable_nb.client import ENDED, Client
+from durable_nb.codec.sign import load_signer
+from durable_nb.errors import BadOption, LogClosed, LogError, Untrusted
+from durable_nb.flows import host as hosts
+from durable_nb.flows.flow import Flow
+from durable_nb.flows.host import StartOptions
+from durable_nb.flows.values import Values
+from durable_nb.history import events as e
+from durable_nb.history import wire
+from durable_nb.runtime import output
+from durable_nb.runtime.carriers import carry_run
+from durable_nb.runtime.definitions import Definitions
+from durable_nb.runtime.options import RuntimeOptions
+from durable_nb.runtime.runtime import Runtime
+from durable_nb.stores import Store, open_store
+from durable_nb.stores.protocol import OutputRecord, RunRecord
+
+_logger = logging.getLogger("durable_nb")
+_LOOK = 0.25  # seconds between looks while waiting for a run that another process carries
+
+
+class App:
+    """An open log. A context manager; the newest open app is the default one."""
+
+    def __init__(self, url: str, store: Store, options: RuntimeOptions, carry: bool) -> None:
+        self.url = url
+        self.store = store
+        self.clock = options.clock
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._owner: int | None = None
+        log = store.log()
+        signer = load_signer()
+        self.values = Values(store, signer, log.uid)
+        if not log.mark:
+            store.sign_log(signer.sign("log", log.uid))
+        else:
+            self.values.is_trusted = signer.verify(log.mark, "log", log.uid)
+        definitions = Definitions(store, self.values, self.clock.now)
+        self.runtime = Runtime(store, self.values, definitions, options) if carry else None
+        label = self.runtime.label if self.runtime is not None else f"pid {os.getpid()}"
+        self.client = Client(store, self.values, definitions, self.clock.now, self.owner, label)
+        if self.runtime is not None:
+            self.runtime.begin()
+
+    # a host
+
+    def start(self, flow: Flow[..., Any], id: str | None, args: Any, kwargs: Any, options: StartOptions) -> str:
+        self._check_open()
+        record, _ = self.client.start(flow, id, args, kwargs, options, None)
+        if self.runtime is not None:
+            self.runtime.note_due(record.ready_at if record.ready_at is not None else self.clock.now())
+            self.runtime.carriers.nudge()
+        return record.id
+
+    def carry(self, flow: Flow[..., Any], id: str | None, args: Any, kwargs: Any, options: StartOptions) -> Any:
+        self._check_open()
+        runtime = self._runtime()
+        record, is_created = self.client.start(flow, id, args, kwargs, options, runtime.owner)
+        claimed: RunRecord | None = record
+        if not is_created or record.owner is None:
+            claimed = self.store.claim_run(record.key, runtime.owner, self.clock.now())
+        if claimed is not None:
+            carried = carry_run(runtime, claimed, echo=True)
+            if carried.broken is not None:
+                raise carried.broken
+            after = self.client.record(record.id)
+            if carried.error is not None and after.status == "failed":
+                raise carried.error
+            if carried.was_interrupted:
+                raise KeyboardInterrupt(f'run {record.id!r} is paused: {after.sentence}; runs["{record.id}"].resume()')
+            if after.ready_at is not None:
+                runtime.note_due(after.ready_at)
+        try:
+            return self.result(record.id, None)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f'run {record.id!r} goes on in the background; runs["{record.id}"].result() waits for it again'
+            ) from None
+
+    def result(self, id: str, timeout: float | None) -> Any:
+        """Wait until the run has ended, or waits for a person."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        record = self.client.record(id)
+        while record.status not in ENDED and record.status not in ("parked", "paused"):
+            self._check_open()
+            left = _LOOK if deadline is None else min(_LOOK, deadline - time.monotonic())
+            if left <= 0:
+                raise TimeoutError(f"{self.client.why(id)} It was waited for {timeout} s")
+            self._wait_for_news(record, left)
+            record = self.client.record(id)
+        return self.client.outcome(record)
+
+    def _wait_for_news(self, record: RunRecord, left: float) -> None:
+        runtime = self.runtime
+        if runtime is None:
+            time.sleep(min(left, 0.01))
+        elif not runtime.options.carriers:
+            self._drive(left)
+        else:
+            with runtime.news:
+                if self.store.run_by_key(record.key) == record:
+                    runtime.news.wait(left)
+
+    def _drive(self, left: float) -> None:
+        """Without carriers, whoever waits for a run carries what is due."""
+        runtime = self._runtime()
+        if self.turn():
+            return
+        due = self.store.next_due()
+        wait = left if due is None else min(left, runtime.clock.real_wait(due - runtime.now()))
+        time.sleep(max(0.0, wait))
+
+    def turn(self) -> bool:
+        """Carry one due run, or run one due step, on this thread; False when nothing is due."""
+        runtime = self._runtime()
+        found = runtime.claim(1)
+        for record in found:
+            carried = carry_run(runtime, record)
+            if carried.broken is not None:
+                raise carried.broken
+        return bool(found) or runtime.workers.run_one()
+
+    def record(self, id: str) -> RunRecord:
+        return self.client.record(id)
+
+    def events(self, id: str) -> Sequence[e.AnyEvent]:
+        return self.client.events(id)
+
+    def output(self, id: str) -> Sequence[OutputRecord]:
+        if self.runtime is not None:
+            self.runtime.flush_output()
+        pieces: Sequence[OutputRecord] = self.store.output(self.client.record(id).key)
+        return pieces
+
+    def arguments(self, id: str) -> dict[str, Any]:
+        return self.client.arguments(id)
+
+    def why(self, id: str) -> str:
+        return self.client.why(id)
+
+    def pause(self, id: str) -> None:
+        self.client.pause(id)
+        if self.runtime is not None:
+            self.runtime.has_mail(self.client.record(id).key)
+
+    def resume(self, id: str) -> None:
+        self.client.resume(id)
+        self._go_on()
+
+    def retry(self, id: str, redo: bool) -> None:
+        self.client.retry(id, redo)
+        self._go_on()
+
+    def delete(self, id: str, force: bool) -> None:
+        self.client.delete(id, force)
+
+    def follow(self, id: str) -> Iterator[e.AnyEvent]:
+        """The events of a run, as they come, until it ends or waits for a person."""
+        key, seen = self.client.record(id).key, 0
+        while True:
+            record = self.client.record(id)
+            for row in self.store.history(key, seen):
+                seen = row.seq
+                yield wire.event_of(row)
+            if record.status in ENDED or record.status in ("parked", "paused"):
+                return
+            self._wait_for_news(record, _LOOK)
+
+    def freeze(self, id: str, path: Any) -> None:
+        Path(path).write_bytes(self.client.frozen(id))
+
+    # the log
+
+    @property
+    def is_trusted(self) -> bool:
+        return self.values.is_trusted
+
+    @property
+    def log(self) -> Any:
+        """The log as a read-only sqlite_utils.Database, to explore."""
+        return self.store.explore()
+
+    def owner(self) -> int:
+        """This process's number among those who have the log open."""
+        if self.runtime is not None:
+            return self.runtime.owner
+        with self._lock:
+            if self._owner is None:
+                self._owner = self.store.register(f"pid {os.getpid()}", self.clock.now())
+            return self._owner
+
+    def close(self, patience: float = 5.0) -> None:
+        """Stop within that time: what is finished is written, what is not goes on when the log is opened again."""
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+        hosts.leave(self)
+        atexit.unregister(self.close)
+        try:
+            if self.runtime is not None:
+                self.runtime.stop(patience)
+            elif self._owner is not None:
+                self.store.retire(self._owner, self.clock.now())
+        except LogError as error:
+            _logger.warning("the log could not be closed in order: %s", error)
+        finally:
+            self.store.close()
+            output.remove()
+
+    def __enter__(self) -> "App":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<durable_nb app on {self.url}{' (closed)' if self._is_closed else ''}>"
+
+    def _go_on(self) -> None:
+        if self.runtime is not None:
+            self.runtime.note_due(self.clock.now())
+            self.runtime.carriers.nudge()
+
+    def _runtime(self) -> Runtime:
+        if not self.is_trusted:
+            raise Untrusted
+        if self.runtime is None:
+            raise BadOption("this app was opened with carry=False and carries nothing; use .start(…) or open it to carry")
+        return self.runtime
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise LogClosed
+        if not self.is_trusted:
+            raise Untrusted
+
+
+def connect(
+    url: str | os.PathLike[str] | None = None,
+    *,
+    durability: str = "full",
+    carriers: int = 4,
+    workers: int = 32,
+    clock: Clock | None = None,
+    carry: bool = True,
+) -> App:
+    """Open a log: a path, `sqlite:///path` or `:memory:`; without one, DURABLE_NB_LOG or `<script>.durable.db`.
+
+    `durability="full"` survives power loss, "process" every kill of the process. What an earlier process left
+    unfinished goes on at once, unless `carry=False`.
+    """
+    if durability not in ("full", "process"):
+        raise BadOption(f'durability={durability!r}: it is "full" (survives power loss) or "process"')
+    options = RuntimeOptions(carriers, workers, clock or SystemClock())
+    where = os.fspath(url) if url is not None else _default_path()
+    store = open_store(where, durability)
+    try:
+        app = App(where, store, options, carry)
+    except BaseException:
+        store.close()
+        raise
+    hosts.enter(app)
+    atexit.register(app.close, 1.0)
+    return app
+
+
+def _default_path() -> str:
+    named = os.environ.get("DURABLE_NB_LOG")
+    if named:
+        return named
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    if script is None:
+        raise BadOption('which log? write connect("work.durable.db") or set DURABLE_NB_LOG')
+    return str(Path(script).with_suffix(".durable.db"))

@@ -1,0 +1,114 @@
+"""One turn: run the flow's code from its first line against a cursor, and say how it ended."""
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+from msgspec import Struct
+
+from durable_nb.engine.cursor import Cursor, Suspended
+from durable_nb.engine.mismatch import Mismatch
+from durable_nb.history.calls import Ask
+
+# What the present code is inside of: a Turn (flow code), a step's place, or None. Flows and runtime set it.
+place: ContextVar[Any] = ContextVar("durable_nb_place", default=None)
+
+
+class Turn:
+    """The code of a run while it runs: who it is, its cursor, and what is kept for it until the turn is over."""
+
+    __slots__ = ("chance", "cursor", "execution", "handed", "id", "raised", "reader", "run_uid", "sink", "version")
+
+    def __init__(self, id: str, run_uid: str, execution: int, version: str | None, cursor: Cursor, reader: Any) -> None:
+        self.id = id
+        self.run_uid = run_uid
+        self.execution = execution
+        self.version = version
+        self.cursor = cursor
+        self.reader = reader  # values in and out of the log, given by whoever carries the run
+        self.chance: Any = None  # the run's one random.Random, made on first use
+        self.sink: Any = None  # where its output goes
+        self.raised: dict[int, BaseException] = {}  # answer's seq -> the exception the code got for it
+        self.handed: dict[int, Any] = {}  # answer's seq -> a large value that need not be read from the log
+
+
+class Returned(Struct, frozen=True):
+    """The flow returned; `unsent` asks it had begun and never waited for."""
+
+    value: Any
+    unsent: list[Ask]
+
+
+class Raised(Struct, frozen=True):
+    """The flow raised. `answer` is the step's failure that caused it, None when the flow's own line did."""
+
+    error: BaseException
+    answer: int | None
+    unsent: list[Ask]
+
+
+class Waiting(Struct, frozen=True):
+    """The flow waits and its code is unwound."""
+
+
+class Interrupted(Struct, frozen=True):
+    """A person interrupted the flow's code."""
+
+
+class Mismatched(Struct, frozen=True):
+    """Code and history do not fit."""
+
+    mismatch: Mismatch
+
+
+class Swallowed(Struct, frozen=True):
+    """The code ended although it was suspended: something caught the suspension at this line."""
+
+    line: str
+
+
+Outcome = Returned | Raised | Waiting | Interrupted | Mismatched | Swallowed
+
+
+def run_turn(turn: Turn, code: Callable[[], Any]) -> Outcome:
+    """Run the code to its end or its next wait."""
+    cursor = turn.cursor
+    token = place.set(turn)
+    try:
+        value = code()
+        return _checked(cursor, lambda unsent: Returned(value, unsent))
+    except Suspended:
+        return Waiting()
+    except Mismatch as found:
+        return Mismatched(found)
+    except KeyboardInterrupt:
+        return Interrupted()
+    except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
+        caught = error
+        return _checked(cursor, lambda unsent: Raised(caught, _cause(turn, caught), unsent))
+    finally:
+        place.reset(token)
+
+
+def _checked(cursor: Cursor, outcome: Callable[[list[Ask]], Outcome]) -> Outcome:
+    """The outcome of code that ended by itself, unless it had been told to stop or the log goes on."""
+    if isinstance(cursor.closed, Mismatch):
+        return Mismatched(cursor.closed)
+    if cursor.closed is not None:
+        return Swallowed(cursor.closed_line)
+    try:
+        return outcome(cursor.finish())
+    except Mismatch as found:
+        return Mismatched(found)
+
+
+def _cause(turn: Turn, error: BaseException | None) -> int | None:
+    """The answer whose failure the error is, or was raised from or while handling."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        for seq, raised in turn.raised.items():
+            if raised is error:
+                return seq
+        seen.add(id(error))
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return None

@@ -1,0 +1,148 @@
+"""@flow: a function that becomes a run when it is called. `checkout["order-1"](…)` carries it here and now."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, overload
+
+from durable_nb.durations import Duration, seconds
+from durable_nb.errors import BadOption, NotInFlow
+from durable_nb.flows.host import StartOptions, current_host
+from durable_nb.flows.place import step_place, turn_or_none
+from durable_nb.flows.registry import public_name, register
+from durable_nb.flows.run import Run, checked_id
+from durable_nb.flows.signature import Arguments
+from durable_nb.where import calling_line
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_POLICIES = ("match", "attach", "reject", "replace")
+
+
+class Flow(Generic[P, R]):
+    """A flow definition. It is not iterable, and `flow[42]` is a TypeError: ids are text."""
+
+    __iter__ = None
+
+    def __init__(self, function: Callable[P, R], name: str, options: StartOptions, owner: type | None = None) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.name = name
+        self.options_ = options
+        self.owner = owner  # the class of a method flow, once known
+        self.is_method = owner is not None
+        self.arguments = Arguments(function, f"flow `{name}`", skip_self=owner is not None)
+
+    def __getitem__(self, id: str) -> Run:
+        return Run(checked_id(id), self, self.options_)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Carry a new run with an automatic id here and return its result."""
+        self._refuse()
+        result: R = current_host().carry(self, None, args, kwargs, self.options_)
+        return result
+
+    def start(self, *args: P.args, **kwargs: P.kwargs) -> Run:
+        """Start a new run with an automatic id in the background."""
+        self._refuse()
+        host = current_host()
+        return Run(host.start(self, None, args, kwargs, self.options_), self, self.options_, host)
+
+    def options(
+        self, *, on_conflict: str = "match", delay: Duration | None = None, version: str | None = None
+    ) -> "Flow[P, R]":
+        """The same flow, started in another way."""
+        if on_conflict not in _POLICIES:
+            raise BadOption(f"on_conflict={on_conflict!r}: it is one of {', '.join(_POLICIES)}")
+        wait = seconds(delay) if delay is not None else self.options_.delay
+        options = StartOptions(on_conflict, wait, version if version is not None else self.options_.version)
+        return Flow(self.function, self.name, options, self.owner)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> "Flow[..., R]":
+        if instance is not None:
+            raise NotInFlow(
+                f"call a method flow on the class, not on an object: `{self.name}[id](…)`; every run makes its own object"
+            )
+        if owner is None:
+            return self
+        _check_constructor(owner, self.name)
+        bound: Flow[..., R] = Flow(self.function, self.name, self.options_, owner)
+        return bound
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """A method flow: recovery finds it by name, so the registry must know its class."""
+        register("flow", Flow(self.function, self.name, self.options_, owner))
+
+    def new_code(self) -> Callable[..., Any]:
+        """What a turn runs: the function, or the method on a fresh object."""
+        if self.owner is None:
+            return self.function
+        return functools.partial(self.function, self.owner())
+
+    def __repr__(self) -> str:
+        return f"<flow {self.name}{inspect.signature(self.function)}>"
+
+    def _refuse(self) -> None:
+        if turn_or_none() is not None:
+            raise NotInFlow(
+                f"flow `{self.name}` called in another flow, at {calling_line()}; children come with a later version"
+            )
+        if step_place() is not None:
+            raise NotInFlow(
+                f"flow `{self.name}` called in a step, at {calling_line()}: give it an id, `{self.name}[id](…)`, "
+                "so that a second attempt of the step finds the same run"
+            )
+
+
+def _check_constructor(owner: type, name: str) -> None:
+    try:
+        inspect.signature(owner).bind()
+    except TypeError as cause:
+        raise BadOption(
+            f"flow `{name}` is a method, so `{owner.__name__}()` must work without arguments: {cause}"
+        ) from None
+    except ValueError:
+        return  # a class without a readable signature; its construction will tell
+
+
+@overload
+def flow(function: Callable[P, R], /) -> Flow[P, R]: ...
+
+
+@overload
+def flow(*, name: str | None = None, version: str | None = None) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
+
+
+def flow(function: Any = None, /, *, name: str | None = None, version: str | None = None, **unknown: Any) -> Any:
+    """Make a function (or a method of a class with a no-argument constructor) a durable flow."""
+    if unknown:
+        raise BadOption(f"a flow has no option {', '.join(sorted(unknown))}; it has name, version")
+    if function is None:
+        return lambda function: _defined(function, name, version)
+    return _defined(function, name, version)
+
+
+def _defined(function: Any, name: str | None, version: str | None) -> Flow[..., Any]:
+    _check(function)
+    made: Flow[..., Any] = Flow(function, name or public_name(function), StartOptions(version=version))
+    register("flow", made)
+    return made
+
+
+def _check(function: Any) -> None:
+    if isinstance(function, staticmethod | classmethod):
+        raise BadOption("a method flow is a plain method; leave out @staticmethod and @classmethod")
+    if not inspect.isfunction(function):
+        _refuse_definition(f"@flow goes on a function, not on {function!r}")
+    name = function.__qualname__
+    if function.__name__ == "<lambda>":
+        _refuse_definition("a lambda cannot be a flow; define it with def, so that its code can be stored and named")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        _refuse_definition(f"`{name}` is a generator; a flow is a plain def that returns its result")
+    if inspect.iscoroutinefunction(function):
+        _refuse_definition(f"`{name}` is an async def; async flows come with a later version, use a plain def")
+
+
+def _refuse_definition(sentence: str) -> NoReturn:
+    raise BadOption(sentence)

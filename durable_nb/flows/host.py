@@ -1,0 +1,74 @@
+"""What a flow and a run need from whoever runs them: the app fills the slot, flows speak only to this."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from durable_nb.errors import LogClosed
+from durable_nb.history.events import AnyEvent
+from durable_nb.stores.protocol import OutputRecord, RunRecord
+
+
+class StartOptions(NamedTuple):
+    """How a run begins and what happens when its id is taken."""
+
+    on_conflict: str = "match"
+    delay: float = 0.0
+    version: str | None = None
+
+
+class Host(Protocol):
+    """An open log with somebody who carries its runs."""
+
+    def start(self, flow: Any, id: str | None, args: Any, kwargs: Any, options: StartOptions) -> str:
+        """Make the run exist and see to it that it goes on in the background; returns its id."""
+        ...
+
+    def carry(self, flow: Any, id: str | None, args: Any, kwargs: Any, options: StartOptions) -> Any:
+        """Start or attach, carry the run on this thread as far as it goes, and return its result."""
+        ...
+
+    def record(self, id: str) -> RunRecord:
+        """The run's row; UnknownRun with close matches."""
+        ...
+
+    def result(self, id: str, timeout: float | None) -> Any: ...
+
+    def events(self, id: str) -> Sequence[AnyEvent]: ...
+
+    def output(self, id: str) -> Sequence[OutputRecord]: ...
+
+    def arguments(self, id: str) -> dict[str, Any]: ...
+
+    def why(self, id: str) -> str: ...
+
+    def pause(self, id: str) -> None: ...
+
+    def resume(self, id: str) -> None: ...
+
+    def retry(self, id: str, redo: bool) -> None: ...
+
+    def delete(self, id: str, force: bool) -> None: ...
+
+    def follow(self, id: str) -> Any: ...
+
+    def freeze(self, id: str, path: Any) -> None: ...
+
+
+_hosts: list[Host] = []
+
+
+def enter(host: Host) -> None:
+    """Make this the default host, until it leaves; the newest one is the default."""
+    _hosts.append(host)
+
+
+def leave(host: Host) -> None:
+    if host in _hosts:
+        _hosts.remove(host)
+
+
+def current_host() -> Host:
+    """The newest open host."""
+    if not _hosts:
+        raise LogClosed("no log is open; call durable_nb.connect() first")
+    return _hosts[-1]

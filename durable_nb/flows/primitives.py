@@ -1,0 +1,119 @@
+"""The verbs of flow code beside calling steps: waiting, time, chance, and who am I."""
+
+import random as chance
+import uuid
+from collections.abc import Iterable, Iterator, Sized
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
+
+from durable_nb.durations import Duration, as_datetime, moment
+from durable_nb.engine.turn import Turn
+from durable_nb.errors import NotInFlow
+from durable_nb.flows.futures import Future
+from durable_nb.flows.place import StepPlace, step_place, turn_here
+from durable_nb.history import calls
+
+T = TypeVar("T")
+
+
+def sleep(duration: Duration | datetime) -> None:
+    """Wait that long, or until that moment. The flow may be killed meanwhile; the time goes on."""
+    timer(duration).result()
+
+
+def timer(duration: Duration | datetime) -> Future[None]:
+    """A future that settles then; `.result()` waits for it."""
+    turn = turn_here("timer" if not isinstance(duration, datetime) else "timer(datetime)")
+    due = moment(duration, turn.reader.now())
+    return Future(turn, turn.cursor.begin(calls.Ask("timer", None, calls.encode(calls.TimerCall(due)))))
+
+
+def now() -> datetime:
+    """The time of the last thing the flow has seen: the same in every replay, never backwards, aware UTC."""
+    return as_datetime(turn_here("now").cursor.at)
+
+
+def uuid4() -> uuid.UUID:
+    """A random UUID that is the same in every replay."""
+    return uuid.UUID(int=_chance(turn_here("uuid4")).getrandbits(128), version=4)
+
+
+def random() -> chance.Random:
+    """The run's own random numbers, the same in every replay."""
+    return _chance(turn_here("random"))
+
+
+def _chance(turn: Turn) -> chance.Random:
+    if turn.chance is None:
+        turn.chance = chance.Random(f"{turn.run_uid}/{turn.execution}")
+    generator: chance.Random = turn.chance
+    return generator
+
+
+class CurrentRun(NamedTuple):
+    """The run that the calling flow code belongs to."""
+
+    id: str
+    uid: str
+    execution: int
+    version: str | None
+    is_replaying: bool
+    history_length: int
+
+
+def current_run() -> CurrentRun:
+    """The run, from its own flow code."""
+    turn = turn_here("current_run")
+    cursor = turn.cursor
+    return CurrentRun(turn.id, turn.run_uid, turn.execution, turn.version, cursor.is_replaying, len(cursor.rows))
+
+
+class CurrentStep:
+    """The attempt that the calling step body belongs to."""
+
+    __slots__ = ("_place",)
+
+    def __init__(self, place: StepPlace) -> None:
+        self._place = place
+
+    @property
+    def run_id(self) -> str:
+        return self._place.id
+
+    @property
+    def name(self) -> str:
+        return self._place.name
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first try; crashes and interruptions count as tries too."""
+        return self._place.attempt
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every try of this call and for no other call: hand it to whatever must not happen twice."""
+        return f"{self._place.uid}/{self._place.execution}/{self._place.ask}"
+
+    @property
+    def cancelled(self) -> bool:
+        """True when nobody waits for this attempt any more; a good moment to stop."""
+        return self._place.stop.is_set
+
+    def heartbeat(self, detail: Any = None) -> None:
+        """Say that the step is alive, with what it has reached; the detail is shown by `run.why()`."""
+        self._place.beat(detail)
+
+    def progress(self, items: Iterable[T]) -> Iterator[T]:
+        """Go over the items and tell how far it is."""
+        total = len(items) if isinstance(items, Sized) else None
+        for number, item in enumerate(items, 1):
+            self._place.beat(f"{number}/{total}" if total is not None else str(number))
+            yield item
+
+
+def current_step() -> CurrentStep:
+    """The attempt, from its own body."""
+    place = step_place()
+    if place is None:
+        raise NotInFlow("current_step works in the body of a step that a flow called")
+    return CurrentStep(place)

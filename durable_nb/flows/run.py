@@ -1,0 +1,154 @@
+"""A run as users hold it: start it, ask it, steer it. Begun or not."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from durable_nb.durations import Duration, seconds
+from durable_nb.errors import BadId, NotInFlow
+from durable_nb.flows.host import Host, StartOptions, current_host
+from durable_nb.flows.place import turn_or_none
+from durable_nb.history.events import AnyEvent
+from durable_nb.stores.protocol import OutputRecord, RunRecord
+from durable_nb.where import calling_line
+
+_ID_LIMIT = 200
+_AUTOMATIC = re.compile(r"~[a-z2-7]{12}")
+
+
+def checked_id(id: object) -> str:
+    """The id, or BadId (a TypeError for what is not text) saying what is wrong with it."""
+    if not isinstance(id, str):
+        raise TypeError(f'a run id is text, as in checkout["order-1"]; {id!r} is {type(id).__name__}')
+    if not 1 <= len(id) <= _ID_LIMIT:
+        raise BadId(f"the run id {id[:40]!r}… has {len(id)} characters; 1 to {_ID_LIMIT} are allowed")
+    if not id.isprintable() or "/" in id or (id.startswith("~") and not _AUTOMATIC.fullmatch(id)):
+        raise BadId(f'the run id {id!r} must be printable, without "/", and may not begin with "~"')
+    return id
+
+
+class Run:
+    """A run of a log. `flow["id"]` makes one whether or not it has begun; `runs["id"]` finds one that has."""
+
+    __slots__ = ("_flow", "_host", "_options", "id")
+
+    def __init__(
+        self, id: str, flow: Any = None, options: StartOptions | None = None, host: Host | None = None
+    ) -> None:
+        self.id = id
+        self._flow = flow
+        self._options = options or StartOptions()
+        self._host = host
+
+    @property
+    def host(self) -> Host:
+        return self._host or current_host()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Start or attach, carry the run here, and return its result."""
+        self._refuse_in_flow()
+        return self.host.carry(self._flow, self.id, args, kwargs, self._options)
+
+    def start(self, *args: Any, **kwargs: Any) -> "Run":
+        """Start or attach; the run goes on in the background."""
+        self._refuse_in_flow()
+        host = self.host
+        return Run(host.start(self._flow, self.id, args, kwargs, self._options), self._flow, self._options, host)
+
+    @property
+    def record(self) -> RunRecord:
+        """The row of the run in the log, read now."""
+        return self.host.record(self.id)
+
+    @property
+    def status(self) -> str:
+        return self.record.status
+
+    @property
+    def history(self) -> Sequence[AnyEvent]:
+        """Everything that happened, in order."""
+        return self.host.events(self.id)
+
+    @property
+    def output(self) -> Sequence[OutputRecord]:
+        """What its turns and attempts printed."""
+        return self.host.output(self.id)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return self.host.arguments(self.id)
+
+    def result(self, timeout: Duration | None = None) -> Any:
+        """Wait for the end: the flow's value, or its failure raised; TimeoutError when it takes longer."""
+        self._refuse_in_flow()
+        return self.host.result(self.id, None if timeout is None else seconds(timeout))
+
+    def why(self) -> str:
+        """One sentence: what the run is doing or waiting for, and what you can do about it."""
+        return self.host.why(self.id)
+
+    def follow(self) -> Iterator[AnyEvent]:
+        """Its events, those that come as they come, until it ends."""
+        events: Iterator[AnyEvent] = self.host.follow(self.id)
+        return events
+
+    def pause(self) -> None:
+        """No further turn runs until `resume()`; clocks and running steps go on."""
+        self.host.pause(self.id)
+
+    def resume(self) -> None:
+        """A paused or parked run goes on."""
+        self.host.resume(self.id)
+
+    def retry(self, redo: bool = False) -> None:
+        """A failed run goes on just before its failure; `redo` repeats steps that had finished after it."""
+        self.host.retry(self.id, redo)
+
+    def delete(self, force: bool = False) -> None:
+        """Remove the ended run from the log; `force` removes a live one too."""
+        self.host.delete(self.id, force)
+
+    def freeze(self, path: Any) -> None:
+        """Write the history to a file that `durable_nb.testing.replay` checks code against."""
+        self.host.freeze(self.id, path)
+
+    def __await__(self) -> Any:
+        import asyncio  # noqa: PLC0415 - asyncio is 60 ms of import that most scripts never need
+
+        return asyncio.to_thread(self.result).__await__()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Run) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        name = getattr(self._flow, "name", None)
+        return f"<run {self.id!r} of {name}>" if name else f"<run {self.id!r}>"
+
+    def _refuse_in_flow(self) -> None:
+        if turn_or_none() is not None:
+            raise NotInFlow(
+                f"a flow cannot call, start or await other runs in this version, at {calling_line()}; do it in a step"
+            )
+
+
+class Runs:
+    """`runs["id"]`: a run of the open log."""
+
+    def __getitem__(self, id: str) -> Run:
+        if turn_or_none() is not None:
+            raise NotInFlow(f"runs[…] does not work in a flow, at {calling_line()}; do it in a step")
+        host = current_host()
+        return Run(host.record(checked_id_or_child(id)).id, host=host)
+
+
+def checked_id_or_child(id: object) -> str:
+    """An id to look for; children's ids have slashes."""
+    if not isinstance(id, str):
+        raise TypeError(f"a run id is text, not {type(id).__name__}")
+    return id
+
+
+runs = Runs()

@@ -1,0 +1,143 @@
+"""@step: a function whose outcome is logged when a flow calls it, and a plain function everywhere else."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+from durable_nb.codec.values import plain_json
+from durable_nb.durations import Duration
+from durable_nb.engine.turn import Turn
+from durable_nb.errors import BadOption, NotInFlow
+from durable_nb.flows.futures import Future
+from durable_nb.flows.outcome import outcome_of
+from durable_nb.flows.place import turn_here, turn_or_none
+from durable_nb.flows.policy import Retry, StepOptions, step_options
+from durable_nb.flows.registry import public_name, register
+from durable_nb.flows.signature import Arguments
+from durable_nb.history import calls
+from durable_nb.where import calling_line
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Use:
+    """One call of a step, as the runtime performs it."""
+
+    __slots__ = ("args", "elsewhere", "kwargs", "named", "step")
+
+    def __init__(self, step: "Step[..., Any]", args: Any, kwargs: Any, named: dict[str, Any], elsewhere: bool) -> None:
+        self.step = step
+        self.args = args
+        self.kwargs = kwargs
+        self.named = named
+        self.elsewhere = elsewhere
+
+    @property
+    def check_arguments(self) -> bool:
+        return self.step.options_.check_arguments
+
+
+class Step(Generic[P, R]):
+    """A step. Called in a flow it is asked for once and replayed ever after."""
+
+    def __init__(self, function: Callable[P, R], name: str, options: StepOptions, instance: Any = None) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.name = name
+        self.options_ = options
+        self.instance = instance
+        self.is_async = inspect.iscoroutinefunction(function)
+        self.runs_elsewhere = self.is_async or options.timeout is not None or options.isolate
+        self.arguments = Arguments(function, f"step `{name}`", skip_self=instance is not None)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        turn = turn_or_none()
+        if turn is None:
+            return self.function(*args, **kwargs) if self.instance is None else self._bound_call(args, kwargs)
+        if self.is_async:
+            raise NotInFlow(
+                f"`{self.name}` is an async step and this flow is a plain def: "
+                f"write `{self.name}.spawn(…).result()`, at {calling_line()}"
+            )
+        row = turn.cursor.call(self._ask(turn, args, kwargs, self.runs_elsewhere))
+        result: R = outcome_of(turn, row, self.name)
+        return result
+
+    def spawn(self, *args: P.args, **kwargs: P.kwargs) -> Future[Any]:
+        """Begin the step beside the flow; `.result()` waits for it."""
+        turn = turn_here(f"`{self.name}.spawn`")
+        return Future(turn, turn.cursor.begin(self._ask(turn, args, kwargs, True)))
+
+    def options(self, **options: Any) -> "Step[P, R]":
+        """The same step with other options."""
+        return Step(self.function, self.name, step_options(self.options_, **options), self.instance)
+
+    def __get__(self, instance: Any, owner: Any = None) -> "Step[..., R]":
+        if instance is None:
+            return self
+        return Step(self.function, self.name, self.options_, instance)
+
+    def __repr__(self) -> str:
+        return f"<step {self.name}{inspect.signature(self.function)}>"
+
+    def perform(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run the body."""
+        return self._bound_call(args, kwargs) if self.instance is not None else self.function(*args, **kwargs)
+
+    def _bound_call(self, args: Any, kwargs: Any) -> Any:
+        return self.function(self.instance, *args, **kwargs)
+
+    def _ask(self, turn: Turn, args: Any, kwargs: Any, elsewhere: bool) -> calls.Ask:
+        named = self.arguments.named(args, kwargs)
+        use = Use(self, args, kwargs, named, elsewhere)
+        json = plain_json(named) if self.options_.codec is None else None
+        if json is not None and len(json) < 65536 and not elsewhere and not self.options_.delay:
+            return calls.Ask("step", self.name, calls.plain_step(json), use)
+        turn.reader.check_handed(turn, named, self.name)
+        value = turn.reader.keep_arguments(named, f"step `{self.name}`", self.options_.codec)
+        due = turn.reader.now() + self.options_.delay if self.options_.delay else None
+        return calls.Ask("step", self.name, calls.encode(calls.StepCall(value, due, elsewhere)), use)
+
+
+@overload
+def step(function: Callable[P, R], /) -> Step[P, R]: ...
+
+
+@overload
+def step(
+    *,
+    retry: int | Retry | dict[str, Any] | None = None,
+    timeout: Duration | None = None,
+    delay: Duration | None = None,
+    isolate: bool = False,
+    name: str | None = None,
+    codec: str | None = None,
+    check_arguments: bool = True,
+) -> Callable[[Callable[P, R]], Step[P, R]]: ...
+
+
+def step(function: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
+    """Make a function a durable step: `@step`, `@step(retry=3, timeout="30s")`, or `step(any_function)(*args)`."""
+    if function is None:
+        checked = step_options(StepOptions(), **options)
+        return lambda function: _defined(function, name, checked)
+    if options or name is not None:
+        raise BadOption("write @step(retry=…) above the function, or step(function).options(retry=…)")
+    return _defined(function, None, StepOptions())
+
+
+def _defined(function: Any, name: str | None, options: StepOptions) -> Step[..., Any]:
+    if isinstance(function, Step):
+        return function
+    if isinstance(function, staticmethod | classmethod):
+        raise BadOption("put @step below @staticmethod or @classmethod, nearest to the function")
+    if not callable(function) or not hasattr(function, "__qualname__"):
+        raise BadOption(f"@step goes on a function, not on {function!r}")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise BadOption(f"`{function.__qualname__}` is a generator; a step returns one value, so return a list")
+    made: Step[..., Any] = Step(function, name or public_name(function), options)
+    if turn_or_none() is None:
+        register("step", made)
+    return made

@@ -1,0 +1,209 @@
+"""Values on their way into the log and out of it: codec, chunks, signatures, trust."""
+
+import traceback
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from durable_nb.codec import chunks as pieces
+from durable_nb.codec import values as codec
+from durable_nb.codec.digest import digest_bytes
+from durable_nb.codec.preview import preview
+from durable_nb.codec.sign import Signer
+from durable_nb.errors import Corrupt, DurableError, Unstorable, Untrusted
+from durable_nb.history import wire
+from durable_nb.history.events import Row
+from durable_nb.history.failure import Failure
+from durable_nb.history.values import ARGUMENTS, SAFE, Value, inner_values, plain
+from durable_nb.where import failing_line
+
+LARGE = 64 * 1024  # from here on a value goes to chunks and the log holds a reference
+LIMIT = 16 * 1024**3
+
+
+class _Payloads(Protocol):
+    def put_payload(self, digest: str, size: int, chunks: list[tuple[str, bytes]]) -> None: ...
+
+    def payload(self, digest: str) -> list[tuple[str, bytes]] | None: ...
+
+
+class OriginalTraceback(DurableError):
+    """Where a logged failure came from, as text: the cause of every exception that is raised from the log."""
+
+    def __str__(self) -> str:
+        return f"\n\n{self.args[0]}"
+
+
+class Values:
+    """One log's values. Everything but plain JSON carries a mark of (log, run, event), checked before decoding."""
+
+    def __init__(self, payloads: Any, signer: Signer, log_uid: str) -> None:
+        self._payloads: _Payloads = payloads
+        self._signer = signer
+        self._log = log_uid
+        self.is_trusted = True
+
+    def keep(self, value: object, what: str, codec_name: str | None = None) -> Value:
+        """The value's form in the log, without its mark; large bytes are in the store when this returns."""
+        encoded = codec.encode(value, what) if codec_name is None else codec.encode_as(codec_name, value, what)
+        size = len(encoded.data)
+        if size > LIMIT:
+            raise Unstorable(f"{what} is {size / 1024**3:.1f} GiB; the log takes up to {LIMIT // 1024**3} GiB")
+        if size < LARGE:
+            if encoded.codec == SAFE:
+                return plain(encoded.data)
+            return Value(codec=encoded.codec, data=encoded.data, size=size, preview=preview(value))
+        chunks = pieces.split(encoded.data)
+        name = digest_bytes(encoded.data)
+        self._payloads.put_payload(name, size, [(chunk.digest, chunk.data) for chunk in chunks])
+        return Value(codec=encoded.codec, payload=name, size=size, preview=preview(value))
+
+    def keep_arguments(self, named: dict[str, Any], what: str, codec_name: str | None = None) -> Value:
+        """Arguments by name, each a value of its own, so that a frame handed from step to step is stored once."""
+        kept = {name: self.keep(value, f"argument `{name}` of {what}", codec_name) for name, value in named.items()}
+        if all(value.is_plain for value in kept.values()):
+            whole = msgspec.json.encode({name: value.json for name, value in kept.items()})
+            if len(whole) < LARGE and b'"$"' not in b"".join(name.encode() for name in named):
+                return plain(whole)
+        return Value(codec=ARGUMENTS, json=msgspec.Raw(msgspec.json.encode(kept)))
+
+    def take_arguments(self, value: Value, uid: str, seq: int, kind: str, what: str) -> dict[str, Any]:
+        """The arguments by name."""
+        if value.codec != ARGUMENTS:
+            named: dict[str, Any] = self.take(value, uid, seq, kind, f"the arguments of {what}")
+            return named
+        return {
+            name: self.take(inner, uid, seq, f"{kind}.{name}", f"argument `{name}` of {what}")
+            for name, inner in inner_values(value).items()
+        }
+
+    def take(self, value: Value, uid: str, seq: int, kind: str, what: str) -> Any:
+        """The value itself. Untrusted or Corrupt, naming `what`, when it may or can not be decoded."""
+        if value.codec != SAFE:
+            self._check(value, uid, seq, kind, what)
+        try:
+            if value.payload is not None:
+                return codec.decode(value.codec, self._assembled(value.payload))
+            return codec.decode(value.codec, value.data if value.data is not None else bytes(value.json))
+        except Corrupt as cause:
+            raise Corrupt(f"{what} cannot be read: {cause}") from cause
+
+    def mark(self, value: Value, uid: str, seq: int, kind: str) -> Value:
+        """The value with the mark of its place in the log."""
+        if value.codec == SAFE:
+            return value
+        if value.codec == ARGUMENTS:
+            inner = {name: self.mark(one, uid, seq, f"{kind}.{name}") for name, one in inner_values(value).items()}
+            return Value(codec=ARGUMENTS, json=msgspec.Raw(msgspec.json.encode(inner)))
+        return msgspec.structs.replace(value, mark=self._signer.sign(*self._parts(value, uid, seq, kind)))
+
+    def mark_row(self, row: Row, uid: str) -> Row:
+        """The row with every value in it marked; a plain row comes back as it is."""
+        if b'"codec":' not in row.data:
+            return row
+        event = wire.event_of(row)
+        changed: dict[str, Any] = {}
+        for name in event.__struct_fields__:
+            part = getattr(event, name)
+            if isinstance(part, Value):
+                changed[name] = self.mark(part, uid, row.seq, row.kind)
+            elif isinstance(part, Failure) and part.error is not None:
+                changed[name] = msgspec.structs.replace(part, error=self.mark(part.error, uid, row.seq, row.kind))
+        return wire.row_of(msgspec.structs.replace(event, **changed)) if changed else row
+
+    def check_row(self, row: Row, uid: str) -> None:
+        """Untrusted when a value in the row does not carry the mark of this place."""
+        if b'"codec":' not in row.data:
+            return
+        event = wire.event_of(row)
+        for name in event.__struct_fields__:
+            part = getattr(event, name)
+            value = part.error if isinstance(part, Failure) else part
+            if isinstance(value, Value) and value.codec != SAFE:
+                self._check(value, uid, row.seq, row.kind, f"event {row.seq}")
+
+    def sign_code(self, kind: str, name: str, digest: str) -> str:
+        return self._signer.sign(self._log, "code", kind, name, digest)
+
+    def check_code(self, kind: str, name: str, digest: str, document: bytes, mark: str) -> None:
+        """Untrusted when this key did not sign the definition, Corrupt when it is not the one that was signed."""
+        if not self.is_trusted or not self._signer.verify(
+            mark, self._log, "code", kind, name, digest_of(document, digest)
+        ):
+            raise Untrusted(
+                f"the code of {kind} `{name}` was not stored with your key; `durable trust FILE` accepts it"
+            )
+
+    def failure(self, error: BaseException) -> Failure:
+        """The exception as an outcome; the exception itself is kept where it can be restored."""
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        name = type(error).__qualname__
+        module = type(error).__module__
+        return Failure(
+            type=name if module in ("builtins", "__main__") else f"{module}.{name}",
+            message=_message(error),
+            traceback=text[-16_000:],
+            where=failing_line(error.__traceback__),
+            error=self._restorable(error),
+        )
+
+    def error(
+        self, failure: Failure, uid: str, seq: int, kind: str, otherwise: Callable[[str], DurableError]
+    ) -> BaseException:
+        """The exception to raise for a logged failure: the original class when it can be restored."""
+        restored: BaseException | None = None
+        if failure.error is not None:
+            try:
+                restored = self.take(failure.error, uid, seq, kind, "the exception")
+            except (DurableError, ImportError, AttributeError):
+                restored = None
+        if not isinstance(restored, BaseException):
+            restored = otherwise(failure.sentence)
+        restored.__cause__ = OriginalTraceback(failure.traceback) if failure.traceback else None
+        return restored
+
+    def _restorable(self, error: BaseException) -> Value | None:
+        try:
+            kept = self.keep(error, "the exception")
+            taken = codec.decode(kept.codec, kept.data) if kept.data is not None else None
+        except Exception:  # noqa: BLE001 - an exception that cannot be stored is told by type, message and traceback
+            return None
+        if type(taken) is not type(error) or _message(taken) != _message(error):
+            return None
+        return kept
+
+    def _check(self, value: Value, uid: str, seq: int, kind: str, what: str) -> None:
+        if not self.is_trusted:
+            raise Untrusted(
+                f"{what} is stored as {value.codec} in a log from elsewhere; `durable trust FILE` accepts it"
+            )
+        if value.mark is None or not self._signer.verify(value.mark, *self._parts(value, uid, seq, kind)):
+            raise Untrusted(f"{what} ({value.codec}) was not stored with your key; `durable trust FILE` accepts it")
+
+    def _parts(self, value: Value, uid: str, seq: int, kind: str) -> tuple[str, ...]:
+        name = value.payload or digest_bytes(value.data or b"")
+        return (self._log, uid, str(seq), kind, value.codec, name)
+
+    def _assembled(self, name: str) -> bytes:
+        stored = self._payloads.payload(name)
+        if stored is None:
+            raise Corrupt(f"its payload {name} is not in the log")
+        whole = pieces.join(pieces.unpack(data, chunk) for chunk, data in stored)
+        if digest_bytes(whole) != name:
+            raise Corrupt(f"its payload {name} was altered")
+        return whole
+
+
+def digest_of(document: bytes, expected: str) -> str:
+    """The name a code document goes by: its structural digest and the digest of its very bytes."""
+    return f"{expected}:{digest_bytes(document)}"
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as broken:  # noqa: BLE001 - a broken __str__ must not hide the failure
+        return f"<its message could not be read: {broken!r}>"
+
+

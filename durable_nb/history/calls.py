@@ -1,0 +1,111 @@
+"""What flow code asks for, as it goes to the log, and whether a logged ask is the same one."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from durable_nb.codec import values as codec
+from durable_nb.codec.digest import digest
+from durable_nb.history.events import Row
+from durable_nb.history.values import ARGUMENTS, SAFE, Value, inner_values
+
+_COMPARED = 64 * 1024  # arguments above this size are compared by nothing but their presence
+
+
+class StepCall(Struct, frozen=True, omit_defaults=True):
+    """A step with its arguments by name. `due` and `elsewhere` are policy and never compared."""
+
+    arguments: Value
+    due: float | None = None
+    elsewhere: bool = False
+
+
+class TimerCall(Struct, frozen=True):
+    """A moment to be woken at; never compared, replay takes the logged one."""
+
+    due: float
+
+
+Call = StepCall | TimerCall
+KINDS: dict[str, type[StepCall] | type[TimerCall]] = {"step": StepCall, "timer": TimerCall}
+
+_encoder = msgspec.json.Encoder()
+_step_decoder = msgspec.json.Decoder(StepCall)
+
+
+class Ask:
+    """One ask of the code. `body` belongs to whoever performs it; the engine never looks inside."""
+
+    __slots__ = ("body", "data", "kind", "name")
+
+    def __init__(self, kind: str, name: str | None, data: bytes, body: Any = None) -> None:
+        self.kind = kind
+        self.name = name
+        self.data = data
+        self.body = body
+
+    def __repr__(self) -> str:
+        return f"Ask({self.kind} {self.name or ''} {self.data[:80]!r})"
+
+
+def encode(call: Call) -> bytes:
+    return _encoder.encode(call)
+
+
+def plain_step(arguments: bytes) -> bytes:
+    """The wire form of a step whose arguments are plain JSON and which runs where the flow runs (the hot path)."""
+    return b'{"arguments":{"json":' + arguments + b"}}"
+
+
+def difference(ask: Ask, row: Row, check_arguments: bool = True) -> str | None:
+    """None when the logged row is this ask, else what differs, in a few words."""
+    if row.kind != ask.kind:
+        return f"the log has a {row.kind}, the code asks for a {ask.kind}"
+    if row.name != ask.name:
+        return f"the log has {row.kind} `{row.name}`, the code asks for `{ask.name}`"
+    if row.kind != "step" or row.data == ask.data or not check_arguments:
+        return None
+    return argument_difference(_step_decoder.decode(ask.data).arguments, _step_decoder.decode(row.data).arguments)
+
+
+def argument_difference(asked: Value, logged: Value) -> str | None:
+    """How two sets of arguments differ, None when they are equal or nothing can be concluded."""
+    if ARGUMENTS in (asked.codec, logged.codec):
+        return _each_difference(_by_name(asked), _by_name(logged))
+    if asked.codec != logged.codec:
+        return "an argument has another type"
+    if asked.codec != SAFE or asked.payload or logged.payload or max(len(asked.json), len(logged.json)) > _COMPARED:
+        return None  # bytes of pickles and frames say nothing about equality
+    if _same(asked.json, logged.json):
+        return None
+    return f"the arguments were {_short(logged.json)} and are now {_short(asked.json)}"
+
+
+def _by_name(value: Value) -> dict[str, Value]:
+    if value.codec == ARGUMENTS:
+        return inner_values(value)
+    return {name: Value(json=json) for name, json in msgspec.json.decode(value.json, type=dict[str, Raw]).items()}
+
+
+def _each_difference(asked: dict[str, Value], logged: dict[str, Value]) -> str | None:
+    if asked.keys() != logged.keys():
+        return f"the arguments were {', '.join(logged)} and are now {', '.join(asked)}"
+    for name, value in asked.items():
+        found = argument_difference(value, logged[name])
+        if found is not None:
+            return f"argument `{name}`: {found}"
+    return None
+
+
+def _same(one: Raw, other: Raw) -> bool:
+    if bytes(one) == bytes(other):
+        return True
+    first, second = codec.decode(SAFE, bytes(one)), codec.decode(SAFE, bytes(other))
+    known = digest(first)
+    return known is not None and known == digest(second)
+
+
+def _short(json: Raw) -> str:
+    text = bytes(json).decode("utf-8", "replace")
+    return text if len(text) <= 120 else text[:117] + "…"

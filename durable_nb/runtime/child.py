@@ -1,0 +1,52 @@
+"""The other side of an isolated step: `python -m durable_nb.runtime.child FD` reads an order and writes one answer."""
+
+import asyncio
+import os
+import pickle
+import sys
+import traceback
+from typing import Any
+
+import cloudpickle
+
+from durable_nb.engine.turn import place
+from durable_nb.errors import StepFailed
+from durable_nb.flows import registry
+from durable_nb.flows.place import StepPlace
+from durable_nb.flows.restore import restore
+
+
+def main() -> None:
+    order = sys.stdin.buffer.read()
+    answer = _answer(order)
+    with os.fdopen(int(sys.argv[1]), "wb") as pipe:
+        pipe.write(answer)
+
+
+def _answer(order: bytes) -> bytes:
+    try:
+        return bytes(cloudpickle.dumps((True, _perform(order))))
+    except BaseException as error:  # noqa: BLE001 - whatever the body raises is its outcome
+        failure: BaseException = error
+    text = "".join(traceback.format_exception(failure))
+    failure.__cause__ = failure.__context__ = None
+    try:
+        answer = bytes(cloudpickle.dumps((False, failure)))
+        pickle.loads(answer)
+        return answer
+    except Exception:  # noqa: BLE001 - an exception that cannot travel is told in words
+        return pickle.dumps((False, StepFailed(f"{type(failure).__name__}: {failure}\n{text}")))
+
+
+def _perform(order: bytes) -> Any:
+    path, document, is_async, args, kwargs, where = pickle.loads(order)
+    sys.path[:] = path
+    with registry.quietly():
+        body = restore(document, lambda kind, name: registry.lookup(kind, name))
+    place.set(StepPlace(*where, lambda detail: None))
+    result = body(*args, **kwargs)
+    return asyncio.run(result) if is_async else result
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""Where code comes from: what this process has defined, else the source in the log. And how it gets there."""
+
+import linecache
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from durable_nb.codec import values as codec
+from durable_nb.codec.digest import digest_bytes
+from durable_nb.errors import Corrupt, DurableError, Uncapturable, UnknownCode
+from durable_nb.flows import registry
+from durable_nb.flows.capture import Watched, capture_watched
+from durable_nb.flows.code import Code, references
+from durable_nb.flows.flow import Flow
+from durable_nb.flows.host import StartOptions
+from durable_nb.flows.policy import StepOptions
+from durable_nb.flows.restore import restore
+from durable_nb.flows.step import Step
+from durable_nb.flows.values import Values, digest_of
+from durable_nb.stores.protocol import CodeRecord, RunRecord, Store
+
+
+class _Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the log keeps of a definition: its code document, and the options it was defined with."""
+
+    document: msgspec.Raw
+    codec: str = ""
+    options: bytes = b""
+
+
+def refer(thing: object) -> tuple[str, str] | None:
+    """Flows and steps travel by name."""
+    if isinstance(thing, Step):
+        return "step", thing.name
+    if isinstance(thing, Flow):
+        return "flow", thing.name
+    return None
+
+
+class Definitions:
+    """The code of one log's runs."""
+
+    def __init__(self, store: Store, values: Values, now: Callable[[], float]) -> None:
+        self._now = now
+        self._store = store
+        self._values = values
+        self._captured: dict[tuple[str, int], tuple[Any, Code, Watched]] = {}
+        self._stored: set[str] = set()
+        self._restored: dict[str, Any] = {}
+
+    def pin(self, flow: Flow[..., Any]) -> str:
+        """The digest of the flow's present code, which is in the log with every step it can reach when this returns."""
+        code = self._capture("flow", flow.name, _root(flow))
+        if code.missing:
+            names = "; ".join(f"`{gap.name}` ({gap.why})" for gap in code.missing)
+            raise Uncapturable(f"flow `{flow.name}` uses what cannot travel with it: {names}. Make it inside a step")
+        if code.digest not in self._stored:
+            self._put("flow", flow.name, code.digest, _Envelope(msgspec.Raw(code.document)))
+        self._put_reached(code, {("flow", flow.name)})
+        return code.digest
+
+    def code(self, record: RunRecord) -> tuple[Callable[..., Any], Any]:
+        """What a turn of the run calls, and the flow's Arguments: this process's definition if it is the pinned one."""
+        flow = self.registered(record)
+        if flow is not None and self._capture("flow", flow.name, _root(flow)).digest == record.code:
+            return flow.new_code(), flow.arguments
+        return self._from_log(record)
+
+    def registered(self, record: RunRecord) -> Flow[..., Any] | None:
+        """The flow of that name in this process."""
+        flow = registry.lookup("flow", record.flow)
+        if not isinstance(flow, Flow):
+            return None
+        return flow
+
+    def newest(self, record: RunRecord) -> str | None:
+        """The digest of this process's definition of the flow, where it is another one than the run's."""
+        flow = self.registered(record)
+        if flow is None:
+            return None
+        digest = self.pin(flow)
+        return digest if digest != record.code else None
+
+    def step(self, name: str) -> Step[..., Any]:
+        """The step of that name: registered here, else the newest in the log."""
+        found = registry.lookup("step", name)
+        if isinstance(found, Step):
+            return found
+        record = self._store.latest_code("step", name)
+        if record is None:
+            raise UnknownCode(f"step `{name}` is not defined here and its code is not in the log: run its cell or import its module")
+        restored: Step[..., Any] = self._restore(record)
+        return restored
+
+    def _from_log(self, record: RunRecord) -> tuple[Callable[..., Any], Any]:
+        stored = self._store.code(record.code)
+        if stored is None:
+            raise UnknownCode(
+                f"the code of flow `{record.flow}` is not in the log: run its cell or import its module, then resume"
+            )
+        flow: Flow[..., Any] = self._restore(stored)
+        return flow.new_code(), flow.arguments
+
+    def _restore(self, record: CodeRecord) -> Any:
+        known = self._restored.get(record.digest)
+        if known is not None:
+            return known
+        self._values.check_code(record.kind, record.name, record.digest, record.document, record.mark)
+        envelope = _read(record)
+        with registry.quietly():
+            function = restore(bytes(envelope.document), self._resolve)
+            made = _as_flow(function, record.name) if record.kind == "flow" else _as_step(function, record, envelope)
+        self._restored[record.digest] = made
+        return made
+
+    def _resolve(self, kind: str, name: str) -> object:
+        if kind == "step":
+            return self.step(name)
+        flow = registry.lookup("flow", name)
+        if flow is not None:
+            return flow
+        return None  # the flow whose class is being restored right now, or one that nobody calls from here
+
+    def _capture(self, kind: str, name: str, function: Callable[..., Any]) -> Code:
+        key = (kind, id(function))
+        known = self._captured.get(key)
+        if known is not None and known[0] is function and known[2].is_current():
+            return known[1]
+        code, watched = capture_watched(function, refer)
+        self._captured[key] = (function, code, watched)
+        return code
+
+    def _put(self, kind: str, name: str, digest: str, envelope: _Envelope) -> None:
+        document = msgspec.json.encode(envelope)
+        mark = self._values.sign_code(kind, name, digest_of(document, digest))
+        self._store.put_code(CodeRecord(kind, name, digest, document, mark, self._now()))
+        self._stored.add(digest)
+
+    def _put_reached(self, code: Code, seen: set[tuple[str, str]]) -> None:
+        """Every step the code names, and what those name, as far as this process knows them."""
+        for kind, name in references(code.document):
+            step = registry.lookup(kind, name)
+            if (kind, name) in seen or not isinstance(step, Step):
+                continue
+            seen.add((kind, name))
+            reached = self._portable(step)
+            if reached is None:
+                continue
+            envelope = _step_envelope(step, reached)
+            digest = digest_bytes(reached.digest.encode() + envelope.options)
+            if digest not in self._stored:
+                self._put("step", name, digest, envelope)
+            self._put_reached(reached, seen)
+
+    def _portable(self, step: Step[..., Any]) -> Code | None:
+        """The step's code, or None for a kernel-bound step: one that runs only where it is defined."""
+        try:
+            code = self._capture("step", step.name, step.function)
+        except DurableError:
+            return None
+        return None if code.missing else code
+
+
+def _root(flow: Flow[..., Any]) -> Callable[..., Any]:
+    """The function to capture. Of a method flow, one that gives the class and the method's plain function."""
+    if flow.owner is None:
+        return flow.function
+    key = (flow.owner, flow.name)
+    known = _method_roots.get(key)
+    if known is None:
+        source = "def method_flow():\n    return owner, function\n"
+        file = f"<durable method {flow.name}>"
+        linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+        space: dict[str, Any] = {"owner": flow.owner, "function": flow.function, "__name__": flow.owner.__module__}
+        exec(compile(source, file, "exec"), space)
+        known = space["method_flow"]
+        _method_roots[key] = known
+    return known
+
+
+_method_roots: dict[tuple[type, str], Any] = {}
+
+
+def _as_flow(function: Callable[..., Any], name: str) -> Flow[..., Any]:
+    if function.__name__ == "method_flow":
+        owner, method = function()
+        return Flow(method, name, StartOptions(), owner)
+    return Flow(function, name, StartOptions())
+
+
+def _as_step(function: Callable[..., Any], record: CodeRecord, envelope: _Envelope) -> Step[..., Any]:
+    options = codec.decode(envelope.codec, envelope.options) if envelope.codec else StepOptions()
+    return Step(function, record.name, options)
+
+
+def _step_envelope(step: Step[..., Any], code: Code) -> _Envelope:
+    if step.options_ == StepOptions():
+        return _Envelope(msgspec.Raw(code.document))
+    encoded = codec.encode(step.options_, f"the options of step `{step.name}`")
+    return _Envelope(msgspec.Raw(code.document), encoded.codec, encoded.data)
+
+
+def _read(record: CodeRecord) -> _Envelope:
+    try:
+        return msgspec.json.decode(record.document, type=_Envelope)
+    except msgspec.MsgspecError as cause:
+        raise Corrupt(f"the stored code of {record.kind} `{record.name}` cannot be read: {cause}") from cause

@@ -1,0 +1,47 @@
+"""Ctrl-C while the main thread carries a run: it reaches the user's code and never lands inside a commit."""
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+
+class Interrupts:
+    """Installed for a whole carry. `enter_engine`/`leave_engine` mark what may not be interrupted."""
+
+    def __init__(self) -> None:
+        self.in_user_code = False
+        self.is_pressed = False
+        self._before: Any = None
+        self._is_installed = False
+
+    def __enter__(self) -> "Interrupts":
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.getsignal(signal.SIGINT)
+            if callable(self._before):
+                signal.signal(signal.SIGINT, self._handle)
+                self._is_installed = True
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.in_user_code = False
+        if self._is_installed:
+            signal.signal(signal.SIGINT, self._before)
+            self._is_installed = False
+
+    def leave_engine(self) -> None:
+        """User code goes on; a Ctrl-C that came meanwhile reaches it now."""
+        self.in_user_code = True
+        if self.is_pressed:
+            self.is_pressed = False
+            self.in_user_code = False
+            raise KeyboardInterrupt
+
+    def enter_engine(self) -> None:
+        self.in_user_code = False
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.in_user_code:
+            self.in_user_code = False  # one interrupt, one KeyboardInterrupt; cleaning up is not interrupted
+            raise KeyboardInterrupt
+        self.is_pressed = True

@@ -1,0 +1,51 @@
+"""What flow code reaches of the log while it runs: values in and out, the clock, and the check on large values."""
+
+from collections.abc import Callable
+from typing import Any
+
+from durable_nb.codec.digest import digest
+from durable_nb.engine.cursor import Suspended
+from durable_nb.engine.turn import Turn
+from durable_nb.errors import DurableError
+from durable_nb.flows.values import Values
+from durable_nb.history.failure import Failure
+from durable_nb.history.values import Value
+from durable_nb.where import calling_line
+
+
+class Reader:
+    """One per carry. Large values that were handed over live are looked at again when they meet the next durable call."""
+
+    def __init__(self, values: Values, now: Callable[[], float], park: Callable[[str, str], None]) -> None:
+        self._values = values
+        self._park = park
+        self._large: list[tuple[Any, str, str]] = []
+        self.now = now
+        self.keep_arguments = values.keep_arguments
+
+    def take(self, value: Value, uid: str, seq: int, kind: str, what: str) -> Any:
+        return self._values.take(value, uid, seq, kind, what)
+
+    def error(
+        self, failure: Failure, uid: str, seq: int, kind: str, otherwise: Callable[[str], DurableError]
+    ) -> BaseException:
+        return self._values.error(failure, uid, seq, kind, otherwise)
+
+    def hand_over(self, value: Any, name: str) -> None:
+        """The flow gets this very object; remember what it looked like."""
+        known = digest(value)
+        if known is not None:
+            self._large.append((value, known, name))
+
+    def check_handed(self, turn: Turn, named: dict[str, Any], step: str) -> None:
+        """Park the run when the flow has changed a large result in place: a replay would not see the change."""
+        for name, given in named.items():
+            for value, known, source in self._large:
+                if value is given and digest(value) != known:
+                    self._park(
+                        "value_changed",
+                        f"the result of step `{source}` was changed in place before it was given to step `{step}` as "
+                        f"`{name}`, at {calling_line()}; a replay would not see the change: change a copy, or change it "
+                        "in a step that returns it",
+                    )
+                    turn.cursor.close(Suspended())

@@ -1,0 +1,146 @@
+"""Two background threads: one writes answers that wait for company, one looks whether other processes or the clock have news."""
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from durable_nb.errors import LogError
+from durable_nb.runtime.options import FLUSH
+from durable_nb.stores.protocol import LeaseLost
+
+if TYPE_CHECKING:
+    from durable_nb.runtime.runtime import Runtime
+
+_logger = logging.getLogger("durable_nb.wakeups")
+
+# How long after the last news a look is how far from the next, in seconds.
+_PACE = ((0.05, 0.001), (1.0, 0.005), (5.0, 0.02), (30.0, 0.1), (float("inf"), 0.25))
+_LIVENESS = 1.0
+_HEARTBEAT = 10.0
+_OUTPUT = 1.0
+
+
+class Flusher:
+    """Commits the answer of a finished step when no ask follows at once, so that a kill loses nothing finished."""
+
+    def __init__(self, runtime: "Runtime") -> None:
+        self._runtime = runtime
+        self._work = threading.Event()
+        self._is_stopping = False
+        self._thread: threading.Thread | None = None
+
+    def wake(self) -> None:
+        """An answer is waiting."""
+        if not self._work.is_set():
+            self._work.set()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="durable-flusher", daemon=True)
+                self._thread.start()
+
+    def stop(self) -> None:
+        self._is_stopping = True
+        self._work.set()
+        if self._thread is not None:
+            self._thread.join(1.0)
+
+    def _run(self) -> None:
+        carries = self._runtime.carries
+        while not self._is_stopping:
+            self._work.wait()
+            time.sleep(FLUSH)
+            waiting = [carry for carry in list(carries.values()) if carry.pending is not None]
+            if not waiting:
+                self._work.clear()
+                if not any(carry.pending is not None for carry in list(carries.values())):
+                    continue
+                self._work.set()
+            for carry in waiting:
+                try:
+                    carry.flush(FLUSH)
+                except LeaseLost:
+                    continue  # the carry itself finds out with its next commit
+                except LogError as error:
+                    _logger.warning("an answer of run %r could not be written yet: %s", carry.record.id, error)
+
+
+class Watcher:
+    """Looks for the commits of other processes, for due times, for dead owners; adapts its pace to what happens."""
+
+    def __init__(self, runtime: "Runtime") -> None:
+        self._runtime = runtime
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="durable-watcher", daemon=True)
+        self._news_at = time.monotonic()
+        self._due: float | None = None
+        self._lock = threading.Lock()
+        self._early = threading.Event()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._early.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(2.0)
+
+    def note_due(self, at: float) -> None:
+        """Something of ours is due then."""
+        with self._lock:
+            if self._due is None or at < self._due:
+                self._due = at
+                self._early.set()
+
+    def _run(self) -> None:
+        seen = -1
+        lively = beat = printed = 0.0
+        while not self._stop.is_set():
+            try:
+                now = time.monotonic()
+                changes = self._runtime.store.changes()
+                if changes != seen:
+                    seen = changes
+                    self._news_at = now
+                    self._look()
+                self._ring()
+                if now - lively >= _LIVENESS:
+                    lively = now
+                    self._runtime.look_after()
+                if now - beat >= _HEARTBEAT:
+                    beat = now
+                    self._runtime.beat()
+                if now - printed >= _OUTPUT:
+                    printed = now
+                    self._runtime.flush_output()
+            except LogError as error:
+                _logger.warning("%s", error)
+            self._early.wait(self._pace())
+            self._early.clear()
+
+    def _look(self) -> None:
+        """Somebody has committed: what is due now, and who may have mail?"""
+        due = self._runtime.store.next_due()
+        with self._lock:
+            self._due = due
+        for carry in list(self._runtime.carries.values()):
+            carry.tell()
+        self._runtime.announce()
+
+    def _ring(self) -> None:
+        with self._lock:
+            due = self._due
+            if due is None or due > self._runtime.now():
+                return
+            self._due = None
+        self._runtime.carriers.nudge()
+        self._runtime.workers.look()
+
+    def _pace(self) -> float:
+        quiet = time.monotonic() - self._news_at
+        pace = next(pace for since, pace in _PACE if quiet < since)
+        with self._lock:
+            due = self._due
+        if due is not None:
+            pace = min(pace, max(0.0, self._runtime.clock.real_wait(due - self._runtime.now())))
+        return pace

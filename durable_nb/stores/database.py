@@ -1,0 +1,354 @@
+"""One log, opened: reads on a connection of their own, and writes in groups.
+
+Whoever finds the writer free commits alone, at once. Everybody else queues; whoever holds the writer then commits up to
+64 waiting transactions in one (a savepoint each) and hands the writer to the oldest waiter. A thread of its own would
+cost a lone writer twice to four times as much; a leader that serves on would never get back to its own run.
+"""
+
+import _thread
+import logging
+import os
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+from weakref import WeakSet
+
+from durable_nb.errors import ForkedProcess, LogClosed, LogError, LogMissing
+from durable_nb.stores.files import Identity, identity, refuse_moved
+from durable_nb.stores.interrupts import Shield, is_exposed
+from durable_nb.stores.library import Connection, is_busy, log_error, sqlite
+
+Parameters = Sequence[Any] | dict[str, Any]
+T = TypeVar("T")
+
+crash_point: Callable[[str], None] | None = None
+"""Crash tests put a function here; it is called right before and right after every commit of a writer."""
+
+_LOGGER = logging.getLogger("durable_nb.stores")
+_GROUP = 64
+_PATIENCE = 10.0  # seconds of waiting for another process after which one warning is logged
+_LOOK = 0.05  # seconds after which a waiting main thread looks whether it was interrupted
+
+_open: "WeakSet[Database]" = WeakSet()
+_inherited: list["Database"] = []
+
+
+class _Item:
+    """A transaction that waits for its commit, and its outcome."""
+
+    __slots__ = ("error", "gate", "is_done", "leads", "result", "shield", "work")
+
+    def __init__(self, work: Callable[[Connection], Any], shield: Shield | None) -> None:
+        self.work = work
+        self.shield = shield
+        self.gate = _thread.allocate_lock()
+        self.gate.acquire()
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.leads = False
+        self.is_done = False
+
+
+class Database:
+    """A writer and a reader of one file (in memory: one connection that is both)."""
+
+    def __init__(self, path: str, writer: Connection, reader: Connection | None) -> None:
+        self.path = path
+        self._writer = writer
+        self._reader = reader
+        self._mutex = _thread.allocate_lock()  # not owned by a thread: it is handed on locked
+        self._read_lock = _thread.allocate_lock()
+        self._queue: deque[_Item] = deque()
+        self._refusal: tuple[type[LogError], str | None] | None = None
+        self._files: dict[str, Identity | None] = {}
+        if reader is not None:
+            # The -wal too: a new one under an open log would not be seen by those who hold the old one.
+            self._files = {name: identity(name) for name in (path, f"{path}-wal")}
+        _open.add(self)
+
+    def one(self, sql: str, parameters: Parameters) -> int:
+        """Run one writing statement as a transaction; the number of rows it changed."""
+        self._refuse()
+        if not is_exposed() and not self._queue and self._mutex.acquire(False):
+            # The hot path: no item, no gate, no begin, no commit.
+            try:
+                return self._alone(sql, parameters)
+            finally:
+                self._hand_on()
+        return self.transact(lambda connection: connection.execute(sql, parameters).rowcount)
+
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in a transaction and return what it returns, after the commit.
+
+        `work` may run more than once and must do nothing but SQL.
+        """
+        self._refuse()
+        if is_exposed():
+            with Shield() as shield:
+                item = _Item(work, shield)
+                self._enter(item)
+        else:
+            item = _Item(work, None)
+            self._enter(item)
+        if item.error is not None:
+            raise item.error
+        result: T = item.result
+        return result
+
+    def read(self, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
+        """All rows of one reading statement, as of the last commit."""
+        self._refuse()
+        reader = self._reader
+        if reader is None:
+            return self.transact(lambda connection: connection.execute(sql, parameters).fetchall())
+        tries = 0
+        while True:
+            try:
+                with self._read_lock:
+                    self._refuse()
+                    return reader.execute(sql, parameters).fetchall()
+            except sqlite.OperationalError as error:
+                if not is_busy(error):
+                    raise self._mapped(error)
+            except sqlite.DatabaseError as error:
+                raise self._mapped(error)
+            tries += 1
+            _pause(tries)
+
+    def check_file(self) -> None:
+        """Raise LogMissing, now and from now on, when the file was removed or replaced."""
+        try:
+            refuse_moved(self.path, self._files)
+        except LogMissing as missing:
+            if self._refusal is None:
+                self._refusal = (LogMissing, str(missing))
+            raise
+
+    def close(self) -> None:
+        """Refuse everything from now on, let the running commit end, and close; again is fine, in a child nothing."""
+        if self._refusal is not None and self._refusal[0] in (LogClosed, ForkedProcess):
+            return
+        self._refusal = (LogClosed, None)
+        _open.discard(self)
+        with self._read_lock:
+            if self._reader is not None:
+                self._reader.close()
+        self._mutex.acquire()
+        try:
+            self._writer.close()  # the last one to close moves the -wal into the file
+        finally:
+            self._lead(self._taken(len(self._queue)))  # they are told that the log is closed
+
+    # ------------------------------------------------------------------ the queue
+
+    def _enter(self, item: _Item) -> None:
+        if not self._queue and self._mutex.acquire(False):
+            self._lead([item])
+        else:
+            self._queue.append(item)
+            if self._mutex.acquire(False):
+                self._lead(self._taken(_GROUP))  # perhaps without this item: a leader was quicker
+        while not item.is_done:
+            self._await(item)
+            if item.leads:
+                item.leads = False
+                self._lead([item, *self._taken(_GROUP - 1)])
+
+    def _await(self, item: _Item) -> None:
+        if item.shield is None:
+            item.gate.acquire()
+            return
+        while not item.gate.acquire(timeout=_LOOK):
+            if item.shield.was_interrupted and self._withdrawn(item):
+                return
+
+    def _withdrawn(self, item: _Item) -> bool:
+        """Take an item back that no leader has taken yet: nothing of it was or will be written."""
+        try:
+            self._queue.remove(item)
+        except ValueError:
+            return False
+        item.error, item.is_done = KeyboardInterrupt(), True
+        return True
+
+    def _taken(self, limit: int) -> list[_Item]:
+        batch: list[_Item] = []
+        while len(batch) < limit:
+            try:
+                batch.append(self._queue.popleft())
+            except IndexError:
+                break
+        return batch
+
+    def _lead(self, batch: list[_Item]) -> None:
+        """With the writer held: commit the batch, tell its owners, hand the writer on."""
+        try:
+            if batch:
+                self._commit(batch)
+        finally:
+            for item in batch:
+                item.is_done = True
+                item.gate.release()
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        """Wake the oldest waiter as leader, the writer still held for it; or let go and look once more.
+
+        Waiters append before they try the writer, and here it is let go before the look: no wake-up is lost.
+        """
+        while True:
+            try:
+                heir = self._queue.popleft()
+            except IndexError:
+                self._mutex.release()
+                if not self._queue or not self._mutex.acquire(False):
+                    return
+                continue
+            heir.leads = True
+            heir.gate.release()
+            return
+
+    # ------------------------------------------------------------------ commits
+
+    def _alone(self, sql: str, parameters: Parameters) -> int:
+        self._refuse()
+        tries = 0
+        while True:
+            try:
+                if crash_point is not None:
+                    crash_point("before commit")
+                changed = self._writer.execute(sql, parameters).rowcount
+            except sqlite.OperationalError as error:
+                if not is_busy(error):
+                    raise self._mapped(error)
+            except sqlite.DatabaseError as error:
+                raise self._mapped(error)
+            else:
+                if crash_point is not None:
+                    crash_point("after commit")
+                return changed
+            tries += 1
+            self._bide(tries)
+
+    def _commit(self, batch: list[_Item]) -> None:
+        """One transaction for the batch; every item left in it has its result or its error afterwards."""
+        try:
+            self._refuse()
+            self._begin(batch)
+        except BaseException as error:  # noqa: BLE001 - it is handed to every owner
+            for item in batch:
+                item.error = _copy(error)
+            return
+        if len(batch) == 1:
+            self._attempt(batch[0])
+        elif not self._attempt_each(batch):
+            # SQLite has rolled the whole transaction back (no room, for one): each by itself, then.
+            for item in batch:
+                if item.error is None:
+                    self._commit([item])
+            return
+        self._finish([item for item in batch if item.error is None])
+
+    def _begin(self, batch: list[_Item]) -> None:
+        """Immediate always: a transaction that begins by reading may find itself too old to write."""
+        tries = 0
+        while True:
+            try:
+                self._writer.execute("begin immediate")
+                return
+            except sqlite.OperationalError as error:
+                if not is_busy(error):
+                    raise self._mapped(error)
+            if any(item.shield is not None and item.shield.was_interrupted for item in batch):
+                self._unbegin(batch)
+            tries += 1
+            self._bide(tries)
+
+    def _unbegin(self, batch: list[_Item]) -> None:
+        """Only the interrupted caller is told; the others queue again, in front, and the next of them leads."""
+        others = [item for item in batch if item.shield is None or not item.shield.was_interrupted]
+        self._queue.extendleft(reversed(others))
+        batch[:] = [item for item in batch if item not in others]
+        raise KeyboardInterrupt
+
+    def _attempt(self, item: _Item) -> None:
+        try:
+            item.result = item.work(self._writer)
+        except BaseException as error:  # noqa: BLE001 - it is handed to its owner
+            item.error = self._mapped(error)
+
+    def _attempt_each(self, batch: list[_Item]) -> bool:
+        """Run every item behind a savepoint; False when SQLite has given up the transaction."""
+        for item in batch:
+            self._writer.execute("savepoint item")
+            self._attempt(item)
+            if not self._writer.in_transaction:
+                return False
+            if item.error is not None:
+                self._writer.execute("rollback to item")
+            self._writer.execute("release item")
+        return True
+
+    def _finish(self, batch: list[_Item]) -> None:
+        if not batch:
+            if self._writer.in_transaction:
+                self._writer.execute("rollback")
+            return
+        if crash_point is not None:
+            crash_point("before commit")
+        try:
+            self._writer.execute("commit")
+        except sqlite.Error as error:
+            if self._writer.in_transaction:
+                self._writer.execute("rollback")
+            for item in batch:
+                item.result, item.error = None, self._mapped(error)
+            return
+        if crash_point is not None:
+            crash_point("after commit")
+
+    def _bide(self, tries: int) -> None:
+        """Let another process finish; nobody is told "database is locked", whatever it takes."""
+        self._refuse()
+        _pause(tries)
+        self._refuse()
+
+    def _refuse(self) -> None:
+        if self._refusal is not None:
+            kind, message = self._refusal
+            raise kind(message)
+
+    def _mapped(self, error: BaseException) -> BaseException:
+        if isinstance(error, sqlite.Error) and not isinstance(error, sqlite.IntegrityError):
+            try:
+                self.check_file()
+            except LogMissing as missing:
+                return missing
+        return log_error(error, self.path)
+
+
+def _pause(tries: int) -> None:
+    """A random moment: as long as others need for a commit, and never in step with them."""
+    if tries == 1:
+        return
+    time.sleep(random.uniform(0.0001, 0.0016))
+
+
+def _copy(error: BaseException) -> BaseException:
+    """Each owner raises an object of its own: a shared one would collect all their tracebacks."""
+    copy = type(error)(*error.args)
+    copy.__cause__ = error.__cause__
+    return copy
+
+
+def _disown() -> None:
+    """In a forked child: refuse, and never close what the parent's locks and memory maps belong to."""
+    for database in list(_open):
+        database._refusal = (ForkedProcess, None)
+        _inherited.append(database)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown)

@@ -1,0 +1,36 @@
+"""Ctrl-C and commits: an exception out of a signal handler must not land between a lock and its release."""
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+
+class Shield:
+    """While it is entered on the main thread, SIGINT is only noted; afterwards it is delivered as if it came then."""
+
+    def __init__(self) -> None:
+        self.was_interrupted = False
+        self._before: Any = None
+
+    def __enter__(self) -> "Shield":
+        self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.was_interrupted = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        signal.signal(signal.SIGINT, self._before)
+        if self.was_interrupted and not isinstance(error, KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def is_exposed() -> bool:
+    """Whether this thread's SIGINT handler may raise. A handler that never does says so by `never_raises = True`."""
+    if threading.get_ident() != threading.main_thread().ident:
+        return False
+    handler = signal.getsignal(signal.SIGINT)
+    return callable(handler) and not getattr(handler, "never_raises", False)

@@ -1,0 +1,28 @@
+-- Processes that have the log open.
+
+-- name: register
+insert into owner(pid, host, label, started_at, seen_at) values (?1, ?2, ?3, ?4, ?4) returning key;
+
+-- name: heartbeat
+update owner set seen_at = ?2 where key = ?1;
+
+-- name: owner_keys
+select key from owner order by key;
+
+-- name: owners
+select key, pid, host, label, started_at, seen_at, (select count(*) from run where run.owner = owner.key)
+from owner order by key;
+
+-- name: free_running
+-- The status stays: what was running goes on as soon as somebody claims it.
+update run set owner = null, ready_at = ?2, updated_at = ?2 where owner = ?1 and status = 'running';
+
+-- name: free_seized
+update run set owner = null where owner = ?1;
+
+-- name: free_work
+-- ?3 is 1 when the owner died and the attempt counts as a crash, 0 when it gave the work up.
+update work set owner = null, due = min(due, ?2), crashes = crashes + ?3 where owner = ?1;
+
+-- name: forget_owner
+delete from owner where key = ?1;

@@ -1,0 +1,112 @@
+-- Looking runs up, and what is kept beside them: code, payloads, output, the log's own row.
+
+-- name: run
+select key, id, uid, flow, version, execution, status, reason, sentence, waits, code, arguments, outcome,
+       created_at, updated_at, ended_at, ready_at, lease, owner, mail
+from run where id = ?1;
+
+-- name: run_by_key
+select key, id, uid, flow, version, execution, status, reason, sentence, waits, code, arguments, outcome,
+       created_at, updated_at, ended_at, ready_at, lease, owner, mail
+from run where key = ?1;
+
+-- name: find
+-- Walks the runs from the newest on. `since` means created since; the text may be in the id, the flow or the sentence.
+select key, id, uid, flow, version, execution, status, reason, sentence, waits, code, arguments, outcome,
+       created_at, updated_at, ended_at, ready_at, lease, owner, mail
+from run
+where (:before is null or key < :before)
+  and (:since is null or created_at >= :since)
+  and (:search is null or instr(lower(id), lower(:search)) or instr(lower(flow), lower(:search))
+       or instr(lower(coalesce(sentence, '')), lower(:search)))
+order by key desc limit :limit;
+
+-- name: find_by_flow
+-- As above along run_flow, so that a rare flow among many runs is found at once.
+select key, id, uid, flow, version, execution, status, reason, sentence, waits, code, arguments, outcome,
+       created_at, updated_at, ended_at, ready_at, lease, owner, mail
+from run
+where flow = :flow
+  and key < coalesce(:before, 9223372036854775807)
+  and (:status is null or +status = :status)
+  and (:since is null or created_at >= :since)
+  and (:search is null or instr(lower(id), lower(:search)) or instr(lower(flow), lower(:search))
+       or instr(lower(coalesce(sentence, '')), lower(:search)))
+order by key desc limit :limit;
+
+-- name: find_by_status
+-- As above along run_status.
+select key, id, uid, flow, version, execution, status, reason, sentence, waits, code, arguments, outcome,
+       created_at, updated_at, ended_at, ready_at, lease, owner, mail
+from run
+where status = :status
+  and key < coalesce(:before, 9223372036854775807)
+  and (:since is null or created_at >= :since)
+  and (:search is null or instr(lower(id), lower(:search)) or instr(lower(flow), lower(:search))
+       or instr(lower(coalesce(sentence, '')), lower(:search)))
+order by key desc limit :limit;
+
+-- name: counts
+select status, count(*) from run group by status;
+
+-- name: newest_ids
+select id from run order by key desc limit ?1;
+
+-- name: put_code
+-- The one put last is the latest, also when it was there before.
+insert into code(kind, name, digest, put, mark, at, document)
+values (:kind, :name, :digest, (select coalesce(max(put), 0) + 1 from code where kind = :kind and name = :name),
+        :mark, :at, :document)
+on conflict(kind, name, digest) do update set put = excluded.put, mark = excluded.mark, at = excluded.at,
+  document = excluded.document;
+
+-- name: code
+select kind, name, digest, document, mark, at from code where digest = ?1 order by put desc limit 1;
+
+-- name: latest_code
+select kind, name, digest, document, mark, at from code where kind = ?1 and name = ?2 order by put desc limit 1;
+
+-- name: await_payload
+-- Somebody is about to refer to it again.
+update payload set awaited = 1 where digest = ?1 and awaited = 0;
+
+-- name: has_payload
+select awaited from payload where digest = ?1;
+
+-- name: has_chunk
+select exists(select 1 from chunk where digest = ?1);
+
+-- name: put_chunk
+insert into chunk(digest, data) values (?1, ?2) on conflict(digest) do nothing;
+
+-- name: put_payload
+insert into payload(digest, size) values (?1, ?2) on conflict(digest) do nothing returning key;
+
+-- name: put_payload_chunk
+insert into payload_chunk(payload, n, chunk) select ?1, ?2, key from chunk where digest = ?3;
+
+-- name: refer
+insert into payload_ref(run, seq, payload) select ?1, ?2, key from payload where digest = ?3
+on conflict do nothing;
+
+-- name: referred
+update payload set awaited = 0 where digest = ?1 and awaited = 1;
+
+-- name: payload_chunks
+select chunk.digest, chunk.data
+from payload join payload_chunk on payload_chunk.payload = payload.key join chunk on chunk.key = payload_chunk.chunk
+where payload.digest = ?1
+order by n;
+
+-- name: put_output
+-- Nothing is kept for a run that is gone.
+insert into output(run, ask, attempt, stream, text, at) select key, ?2, ?3, ?4, ?5, ?6 from run where key = ?1;
+
+-- name: output
+select ask, attempt, stream, text, at from output where run = ?1 order by n;
+
+-- name: log
+select uid, mark, created_at from log;
+
+-- name: sign_log
+update log set mark = ?1;

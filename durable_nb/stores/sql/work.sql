@@ -1,0 +1,38 @@
+-- Steps for workers.
+
+-- name: add_work
+insert into work(run, ask, attempt, due, owner, name, data) values (?1, ?2, ?3, ?4, ?5, ?6, ?7);
+
+-- name: drop_work
+delete from work where run = ?1 and ask = ?2;
+
+-- name: is_work_due
+select exists(select 1 from work where owner is null and due <= ?1);
+
+-- name: due_work
+select run, ask, name, data, attempt, crashes, due, owner from work
+where owner is null and due <= ?1
+order by due, run, ask limit ?2;
+
+-- name: claim_work
+update work set owner = ?3, attempt = attempt + 1 where run = ?1 and ask = ?2;
+
+-- name: finish_work
+delete from work where run = ?1 and ask = ?2 and attempt = ?3 and owner = ?4;
+
+-- name: postpone_work
+update work set owner = null, due = ?5, crashes = 0 where run = ?1 and ask = ?2 and attempt = ?3 and owner = ?4;
+
+-- name: work
+select run, ask, name, data, attempt, crashes, due, owner from work where run = ?1 order by ask;
+
+-- name: next_due
+-- One look at the head of each index.
+select min(due) from (
+  select * from (select ready_at as due from run
+                 where ready_at is not null and owner is null and status <> 'pending' order by ready_at limit 1)
+  union all
+  select * from (select ready_at from run
+                 where ready_at is not null and owner is null and status = 'pending' order by ready_at limit 1)
+  union all
+  select * from (select due from work where owner is null order by due limit 1));

@@ -1,0 +1,163 @@
+"""For tests of durable code: a clock that only moves when told, crash points, and histories to replay new code against."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from durable_nb.app import App
+from durable_nb.codec.sign import load_signer
+from durable_nb.durations import Duration, seconds
+from durable_nb.engine.cursor import Cursor
+from durable_nb.engine.replayer import Replayer
+from durable_nb.engine.turn import Mismatched, Outcome, Returned, Turn, run_turn
+from durable_nb.engine.turn import Raised as RaisedOutcome
+from durable_nb.flows.flow import Flow
+from durable_nb.errors import Unstorable
+from durable_nb.flows.run import Run
+from durable_nb.flows.values import Values
+from durable_nb.history import events as e
+from durable_nb.history import wire
+from durable_nb.history.summary import effective
+from durable_nb.client import ENDED, Silence
+from durable_nb.runtime.reader import Reader
+from durable_nb.stores import database
+
+_START = 1_750_000_000.0
+_TURNS = 100_000
+
+
+class FakeClock:
+    """A clock that stands still until `advance`. Pass it to connect(clock=…)."""
+
+    def __init__(self, start: float = _START) -> None:
+        self._now = start
+
+    def now(self) -> float:
+        return self._now
+
+    def real_wait(self, seconds: float) -> float:
+        return 0.0
+
+    def advance(self, duration: Duration) -> None:
+        """Time goes on."""
+        self._now += seconds(duration)
+
+    def jump_to(self, at: float) -> None:
+        """Set the clock, backwards too."""
+        self._now = at
+
+
+def run_until_idle(app: App) -> int:
+    """Carry everything that is due at the clock's present time, on this thread; returns the number of turns and steps."""
+    for turns in range(_TURNS):
+        if not app.turn():
+            return turns
+    raise AssertionError(f"there is still something due after {_TURNS} turns; does a flow wake itself for ever?")
+
+
+def run_to_end(app: App, run: Run) -> Any:
+    """Carry a run to its end and return its result, moving the app's FakeClock from one due time to the next."""
+    assert isinstance(app.clock, FakeClock), "run_to_end needs connect(clock=FakeClock())"
+    while True:
+        run_until_idle(app)
+        if run.status in ENDED or run.status in ("parked", "paused"):
+            return run.result()
+        due = app.store.next_due()
+        if due is None:
+            raise AssertionError(f"nothing is due and the run has not ended: {run.why()}")
+        app.clock.jump_to(max(due, app.clock.now()))
+
+
+class SimulatedCrash(BaseException):
+    """The process dies here, as far as the log can tell."""
+
+
+class CrashPoint:
+    """Counts commits and, at the chosen one, ends all writing: before it or right after it."""
+
+    def __init__(self, at: int | None, when: str) -> None:
+        if when not in ("before commit", "after commit"):
+            raise ValueError(f'when={when!r}: a crash comes "before commit" or "after commit"')
+        self.commits = 0
+        self.is_dead = False
+        self._at = at
+        self._when = when
+
+    def __call__(self, when: str) -> None:
+        if self.is_dead:
+            raise SimulatedCrash
+        if when == "before commit":
+            self.commits += 1
+        if self.commits == self._at and when == self._when:
+            self.is_dead = True
+            raise SimulatedCrash
+
+
+@contextmanager
+def crash_at(commit: int | None = None, when: str = "before commit") -> Iterator[CrashPoint]:
+    """Within the block, the `commit`-th commit of any log of this process crashes; without a number, count only.
+
+    Works for apps without background threads, connect(carriers=0), whose turns run on the calling thread.
+    """
+    point = CrashPoint(commit, when)
+    before = database.crash_point
+    database.crash_point = point
+    try:
+        yield point
+    finally:
+        database.crash_point = before
+
+
+def abandon(app: App) -> None:
+    """Leave the app as a killed process would: nothing is written, its locks are free, its runs are not given back."""
+    app.abandon()
+
+
+class _NoPayloads:
+    """A frozen history carries no large values."""
+
+    def put_payload(self, digest: str, size: int, chunks: list[tuple[str, bytes]]) -> None:
+        raise Unstorable("a replay stores nothing")
+
+    def payload(self, digest: str) -> None:
+        return None
+
+
+def replay(path: str | Path, flow: Flow[..., Any]) -> Any:
+    """Run the flow's present code against a frozen history (`run.freeze(path)`).
+
+    AssertionError with both sides when they do not fit; else what the flow returned or raised, None when it still waits.
+    """
+    frozen = msgspec.json.decode(Path(path).read_bytes())
+    rows = [
+        e.Row(row["seq"], row["kind"], row["ref"], row["name"], msgspec.json.encode(row["data"]), row["at"])
+        for row in frozen["rows"]
+    ]
+    values = Values(_NoPayloads(), load_signer(), frozen["log"])
+    outcome = replay_rows(rows, flow, frozen["id"], frozen["uid"], values)
+    if isinstance(outcome, Returned):
+        return outcome.value
+    return outcome.error if isinstance(outcome, RaisedOutcome) else None
+
+
+def replay_rows(rows: list[e.Row], flow: Flow[..., Any], id: str, uid: str, values: Values) -> Outcome:
+    """One turn of the flow over rows, with nobody to write or run anything; AssertionError when it does not fit them."""
+    kept = effective(rows)
+    own = [row for row in kept if row.kind not in e.ENDINGS]
+    reader = Reader(values, lambda: own[-1].at, lambda reason, sentence: None)
+    turn = Turn(id, uid, 1, None, Cursor(own, Replayer()), reader)
+    turn.sink = Silence()
+    started = wire.event_of(own[0])
+    assert isinstance(started, e.Started)
+    named = values.take_arguments(started.arguments, uid, 1, "started", f"flow `{flow.name}`")
+    args, kwargs = flow.arguments.call_form(named)
+    code: Callable[..., Any] = flow.new_code()
+    outcome = run_turn(turn, lambda: code(*args, **kwargs))
+    if isinstance(outcome, Mismatched):
+        raise AssertionError(outcome.mismatch.report)
+    if len(own) < len(kept) and not isinstance(outcome, Returned | RaisedOutcome):
+        raise AssertionError(f"the flow had ended ({kept[-1].kind}); now it waits for more: {outcome!r}")
+    return outcome

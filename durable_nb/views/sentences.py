@@ -1,0 +1,78 @@
+"""What a run is doing, in one sentence that ends with what you can do."""
+
+import msgspec
+
+from durable_nb.durations import as_datetime, spoken
+from durable_nb.history.summary import Asked
+from durable_nb.stores.protocol import RunRecord
+
+
+class _Waits(msgspec.Struct, frozen=True):
+    ask: int
+    kind: str
+    name: str | None = None
+    due: float | None = None
+
+
+def why(record: RunRecord, asks: dict[int, Asked], now: float, owner: str | None = None) -> str:
+    """The sentence for a run, from its row and its asks."""
+    name = f"run {record.id!r} of flow `{record.flow}`"
+    match record.status:
+        case "completed":
+            return f"{name} completed after {_took(record)}."
+        case "failed":
+            return f"{name} failed after {_took(record)}: {record.sentence}. run.retry() goes on just before the failure."
+        case "cancelled":
+            return f"{name} was cancelled: {record.sentence or 'no reason was given'}."
+        case "paused":
+            return f"{name} is paused: {record.sentence}."
+        case "parked":
+            return f"{name} is parked ({record.reason}): {record.sentence}. run.resume() tries again."
+        case "pending":
+            return _pending(name, record, now)
+        case "running":
+            return f"{name} is running{_step_now(asks, now)}{f', carried by {owner}' if owner else ''}."
+        case _:
+            return f"{name} waits {_waits_for(record, asks, now)}."
+
+
+def _pending(name: str, record: RunRecord, now: float) -> str:
+    if record.ready_at is not None and record.ready_at > now:
+        return f"{name} begins {_at(record.ready_at, now)}."
+    return f"{name} has not begun; nobody carries it yet: open the log in a kernel or with `durable worker`."
+
+
+def _waits_for(record: RunRecord, asks: dict[int, Asked], now: float) -> str:
+    waits = msgspec.json.decode(record.waits, type=_Waits) if record.waits else None
+    if waits is None:
+        return "for its next turn"
+    if waits.kind == "timer":
+        return f"for a timer, due {_at(waits.due, now)}" if waits.due is not None else "for a timer"
+    asked = asks.get(waits.ask)
+    if asked is not None and asked.retry_at is not None:
+        last = next((one.failure for one in reversed(asked.attempts) if one.failure is not None), None)
+        return (
+            f"to try step `{waits.name}` again {_at(asked.retry_at, now)} (attempt {len(asked.attempts) + 1}; "
+            f"the last one failed with {last.sentence if last else 'an unknown error'})"
+        )
+    if asked is not None and not asked.attempts and waits.due is not None:
+        return f"to begin step `{waits.name}`, delayed until {_at(waits.due, now)}"
+    return f"for step `{waits.name}`"
+
+
+def _step_now(asks: dict[int, Asked], now: float) -> str:
+    open_asks = [asked for asked in asks.values() if asked.answer is None and not asked.is_aside and asked.kind == "step"]
+    if not open_asks:
+        return ""
+    asked = open_asks[-1]
+    since = asked.attempts[-1].started_at if asked.attempts else asked.at
+    return f" step `{asked.name}` for {spoken(max(0.0, now - since))}"
+
+
+def _took(record: RunRecord) -> str:
+    return spoken(max(0.0, (record.ended_at or record.updated_at) - record.created_at))
+
+
+def _at(when: float, now: float) -> str:
+    clock = as_datetime(when).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"now ({clock})" if when <= now else f"in {spoken(when - now)} ({clock})"

@@ -1,0 +1,1 @@
+"""`python -m tests.bench`: the speed table of DESIGN.md section 5, measured on this machine, now."""

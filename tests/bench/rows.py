@@ -1,0 +1,105 @@
+"""The rows of the table: which work, in which unit, and how far it should reach."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import median
+
+from tests.bench.contender import LONG_STEPS, RUN_STEPS, RUNS, SHORT_STEPS
+
+OURS, BARE, DBOS, DUROXIDE = "ours", "bare", "dbos", "duroxide"
+PEERS = (DBOS, DUROXIDE)
+IMPORT = "import"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table; a crash row names the phase that must die by SIGKILL before the one that is measured."""
+
+    work: str
+    unit: str
+    phase: str
+    durability: str
+    reach: str
+    is_reached: Callable[["Figures"], bool] | None = None
+    crash_phase: str | None = None
+    crash_at: int = 0
+
+    @property
+    def more_is_better(self) -> bool:
+        return self.unit.endswith("/s")
+
+
+@dataclass(slots=True)
+class Figures:
+    """What was measured for one row: a list of rounds for each contender."""
+
+    row: Row
+    rounds: dict[str, list[float]] = field(default_factory=dict)
+
+    def of(self, contender: str) -> float | None:
+        """The median of the contender's rounds."""
+        figures = self.rounds.get(contender)
+        return median(figures) if figures else None
+
+    def speed_beside(self, contender: str, other: str) -> float | None:
+        """How many times as fast as the other: the median of each round's own ratio, because ratios vary less."""
+        pairs = list(zip(self.rounds.get(contender, ()), self.rounds.get(other, ()), strict=False))
+        if not pairs:
+            return None
+        return median(mine / theirs if self.row.more_is_better else theirs / mine for mine, theirs in pairs)
+
+    def times_ahead(self) -> float | None:
+        """Speed beside the faster of the peers."""
+        ratios = [ratio for peer in PEERS if (ratio := self.speed_beside(OURS, peer)) is not None]
+        return min(ratios) if ratios else None
+
+
+def _ours(figures: Figures) -> float:
+    figure = figures.of(OURS)
+    assert figure is not None
+    return figure
+
+
+def _at_least(least: float, share_of_bare: float) -> Callable[[Figures], bool]:
+    return lambda figures: _ours(figures) >= least and (figures.speed_beside(OURS, BARE) or 0.0) >= share_of_bare
+
+
+def _at_most(most: float) -> Callable[[Figures], bool]:
+    return lambda figures: _ours(figures) <= most
+
+
+def _four_commits(figures: Figures) -> bool:
+    """The bare run of one step is three commits."""
+    bare = figures.of(BARE)
+    return bare is not None and _ours(figures) <= bare * 4 / 3 + 0.5
+
+
+ROWS = (
+    Row("sequential steps", "steps/s", "sequential", "process", "≥ 15,000, ≥ 40 % of bare", _at_least(15_000, 0.40)),
+    Row("sequential steps", "steps/s", "sequential", "full", "≥ 80 % of bare", _at_least(0, 0.80)),
+    Row(f"{RUNS} runs × {RUN_STEPS} steps", "runs/s", "many_runs", "process", "≥ 2,500", _at_least(2_500, 0)),
+    Row(f"{RUNS} runs × {RUN_STEPS} steps", "runs/s", "many_runs", "full", "≥ 1,000", _at_least(1_000, 0)),
+    Row("one-step run, start → result", "ms", "one_step", "process", "≤ 4 bare commits + 0.5", _four_commits),
+    Row("one-step run, start → result", "ms", "one_step", "full", "≤ 4 bare commits + 0.5", _four_commits),
+    Row(
+        f"run of {2 * LONG_STEPS:,} events continues",
+        "ms",
+        "long_resume",
+        "process",
+        "≤ 100",
+        _at_most(100),
+        "long_crash",
+        LONG_STEPS,
+    ),
+    Row(
+        "SIGKILL → first continued step",
+        "s",
+        "short_resume",
+        "full",
+        "at once",
+        None,
+        "short_crash",
+        SHORT_STEPS,
+    ),
+    Row("import", "ms", IMPORT, "", "≤ 100", _at_most(100)),
+)

@@ -1,0 +1,92 @@
+"""Draws the figures as one table, or as JSON."""
+
+import json
+import platform
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench.rows import BARE, DBOS, DUROXIDE, OURS, Figures
+
+NONE = "–"
+NOTES = """\
+bare: one begin immediate, one insert … select and one commit for each commit of a lone run, in pysqlite3, WAL, NORMAL
+for process and FULL for full; a one-step run is three of them. of bare: our speed beside it, the median of each round's
+ratio; above 100 % comes from group commit. DBOS: WAL with NORMAL or FULL, set by us (faster than as shipped). duroxide:
+NORMAL in every row, the best settings for each row. ahead: our speed beside the faster of the two."""
+
+
+def draw(all_figures: list[Figures], versions: dict[str, str], rounds: int) -> None:
+    """Print the table and how to read it."""
+    table = Table(title=f"durable_nb bench, medians of {rounds} interleaved rounds", title_justify="left")
+    table.add_column("work", no_wrap=True)
+    table.add_column("durability", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
+    for heading in ("ours", "bare", "of bare", _named(DBOS, versions), _named(DUROXIDE, versions), "ahead"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("reach", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for figures in all_figures:
+        table.add_row(*_cells(figures))
+    # Outside a terminal rich would squeeze the table into 80 columns.
+    screen = Console()
+    console = screen if screen.is_terminal else Console(width=160)
+    console.print(table)
+    console.print(NOTES, style="dim", highlight=False, soft_wrap=True)
+
+
+def write_json(path: Path, all_figures: list[Figures], versions: dict[str, str]) -> None:
+    """The same figures, every round, for a program to read."""
+    rows = [
+        {
+            "work": figures.row.work,
+            "durability": figures.row.durability,
+            "unit": figures.row.unit,
+            "medians": {name: figures.of(name) for name in (OURS, BARE, DBOS, DUROXIDE)},
+            "rounds": figures.rounds,
+            "speed_beside_bare": figures.speed_beside(OURS, BARE),
+            "times_ahead": figures.times_ahead(),
+            "reach": figures.row.reach,
+            "is_reached": _is_reached(figures),
+        }
+        for figures in all_figures
+    ]
+    machine = {"python": platform.python_version(), "system": platform.platform(), "versions": versions}
+    path.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2, ensure_ascii=False) + "\n")
+
+
+def _named(peer: str, versions: dict[str, str]) -> str:
+    return f"{peer} {versions[peer]}" if peer in versions else peer
+
+
+def _cells(figures: Figures) -> tuple[str, ...]:
+    beside_bare, ahead = figures.speed_beside(OURS, BARE), figures.times_ahead()
+    is_reached = _is_reached(figures)
+    return (
+        figures.row.work,
+        figures.row.durability,
+        figures.row.unit,
+        _number(figures.of(OURS)),
+        _number(figures.of(BARE)),
+        NONE if beside_bare is None else f"{beside_bare:.0%}",
+        _number(figures.of(DBOS)),
+        _number(figures.of(DUROXIDE)),
+        NONE if ahead is None else f"{_number(ahead)} ×",
+        figures.row.reach,
+        "" if is_reached is None else "[green]yes[/]" if is_reached else "[red]no[/]",
+    )
+
+
+def _is_reached(figures: Figures) -> bool | None:
+    if figures.row.is_reached is None or figures.of(OURS) is None:
+        return None
+    return figures.row.is_reached(figures)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return NONE
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2g}" if value < 1 else f"{value:.2f}"
