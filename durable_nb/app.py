@@ -223,6 +223,17 @@ class App:
             self.store.close()
             output.remove()
 
+    def abandon(self) -> None:
+        """Leave the log as a killed process would: nothing is written, locks are free, runs are not given back."""
+        self._is_closed = True
+        hosts.leave(self)
+        atexit.unregister(self.close)
+        if self.runtime is not None:
+            self.runtime.is_stopping = True
+            self.runtime.watcher.stop()
+            self.runtime.flusher.stop()
+        self.store.abandon()
+
     def __enter__(self) -> "App":
         return self
 

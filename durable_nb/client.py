@@ -7,9 +7,6 @@ from typing import Any
 
 import msgspec
 
-from durable_nb.engine.cursor import Cursor
-from durable_nb.engine.replayer import Replayer
-from durable_nb.engine.turn import Mismatched, Turn, run_turn
 from durable_nb.errors import Refused, RunConflict, RunFailed, RunParked, RunPaused, UnknownRun
 from durable_nb.flows.flow import Flow
 from durable_nb.flows.host import StartOptions
@@ -21,7 +18,7 @@ from durable_nb.history.events import Row
 from durable_nb.history.summary import asks, effective
 from durable_nb.history.values import Value, payloads
 from durable_nb.runtime.definitions import Definitions
-from durable_nb.runtime.reader import Reader
+from durable_nb.runtime.rehearsal import rehearse
 from durable_nb.stores.protocol import Commit, NewMail, NewRun, Release, RunRecord, Store
 from durable_nb.views.sentences import why as why_sentence
 
@@ -75,7 +72,7 @@ class Client:
         event = e.Started(seq=1, at=now, flow=flow.name, code=code, mark="", arguments=arguments, version=options.version)
         row = self.values.mark_row(wire.row_of(event), uid)
         ready = now + options.delay
-        payloads = tuple(sorted(set(payloads(arguments))))
+        refers = tuple(sorted(set(payloads(arguments))))
         return NewRun(
             id=id if id is not None else new_id(),
             uid=uid,
@@ -86,7 +83,7 @@ class Client:
             started=row,
             ready_at=ready,
             owner=owner if not options.delay else None,
-            payloads=payloads,
+            payloads=refers,
         ), arguments
 
     def _check_conflict(self, record: RunRecord, flow: Flow[..., Any], arguments: Value, policy: str) -> None:
@@ -221,21 +218,11 @@ class Client:
         if failed.cut != failed.seq:
             return None
         newest = self.definitions.newest(record)
-        if newest is None or self.replay_mismatch(record, [row for row in effective(rows) if row.seq < failed.cut]):
+        if newest is None:
             return None
-        return newest
-
-    def replay_mismatch(self, record: RunRecord, rows: list[Row]) -> str | None:
-        """Replay rows against the flow as this process defines it; the report when they do not fit."""
-        flow = self.definitions.registered(record)
-        assert flow is not None
-        turn = Turn(record.id, record.uid, record.execution, record.version, Cursor(list(rows), Replayer()), None)
-        turn.reader = Reader(self.values, self._now, lambda reason, sentence: None)
-        turn.sink = Silence()
-        args, kwargs = flow.arguments.call_form(self._arguments(record, rows[0]))
-        code = flow.new_code()
-        outcome = run_turn(turn, lambda: code(*args, **kwargs))
-        return outcome.mismatch.report if isinstance(outcome, Mismatched) else None
+        before = [row for row in effective(rows) if row.seq < failed.cut]
+        _, wrong = rehearse(before, self.definitions.registered(record), record.id, record.uid, self.values)
+        return newest if wrong is None else None
 
     def delete(self, id: str, force: bool) -> None:
         record = self.record(id)
@@ -273,13 +260,6 @@ class Client:
         ]
         frozen = {"format": 1, "log": self.store.log().uid, "flow": record.flow, "id": record.id, "uid": record.uid, "rows": rows}
         return msgspec.json.format(msgspec.json.encode(frozen))
-
-
-class Silence:
-    """A sink for code that is only replayed."""
-
-    def write(self, ask: int | None, attempt: int, stream: str, text: str) -> bool:
-        return False
 
 
 def new_id() -> str:

@@ -1,6 +1,6 @@
 """For tests of durable code: a clock that only moves when told, crash points, and histories to replay new code against."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,19 +10,15 @@ import msgspec
 from durable_nb.app import App
 from durable_nb.codec.sign import load_signer
 from durable_nb.durations import Duration, seconds
-from durable_nb.engine.cursor import Cursor
-from durable_nb.engine.replayer import Replayer
-from durable_nb.engine.turn import Mismatched, Outcome, Returned, Turn, run_turn
+from durable_nb.engine.turn import Returned
 from durable_nb.engine.turn import Raised as RaisedOutcome
 from durable_nb.flows.flow import Flow
 from durable_nb.errors import Unstorable
 from durable_nb.flows.run import Run
 from durable_nb.flows.values import Values
 from durable_nb.history import events as e
-from durable_nb.history import wire
-from durable_nb.history.summary import effective
-from durable_nb.client import ENDED, Silence
-from durable_nb.runtime.reader import Reader
+from durable_nb.client import ENDED
+from durable_nb.runtime.rehearsal import rehearse
 from durable_nb.stores import database
 
 _START = 1_750_000_000.0
@@ -137,27 +133,9 @@ def replay(path: str | Path, flow: Flow[..., Any]) -> Any:
         for row in frozen["rows"]
     ]
     values = Values(_NoPayloads(), load_signer(), frozen["log"])
-    outcome = replay_rows(rows, flow, frozen["id"], frozen["uid"], values)
+    outcome, wrong = rehearse(rows, flow, frozen["id"], frozen["uid"], values)
+    if wrong is not None:
+        raise AssertionError(wrong)
     if isinstance(outcome, Returned):
         return outcome.value
     return outcome.error if isinstance(outcome, RaisedOutcome) else None
-
-
-def replay_rows(rows: list[e.Row], flow: Flow[..., Any], id: str, uid: str, values: Values) -> Outcome:
-    """One turn of the flow over rows, with nobody to write or run anything; AssertionError when it does not fit them."""
-    kept = effective(rows)
-    own = [row for row in kept if row.kind not in e.ENDINGS]
-    reader = Reader(values, lambda: own[-1].at, lambda reason, sentence: None)
-    turn = Turn(id, uid, 1, None, Cursor(own, Replayer()), reader)
-    turn.sink = Silence()
-    started = wire.event_of(own[0])
-    assert isinstance(started, e.Started)
-    named = values.take_arguments(started.arguments, uid, 1, "started", f"flow `{flow.name}`")
-    args, kwargs = flow.arguments.call_form(named)
-    code: Callable[..., Any] = flow.new_code()
-    outcome = run_turn(turn, lambda: code(*args, **kwargs))
-    if isinstance(outcome, Mismatched):
-        raise AssertionError(outcome.mismatch.report)
-    if len(own) < len(kept) and not isinstance(outcome, Returned | RaisedOutcome):
-        raise AssertionError(f"the flow had ended ({kept[-1].kind}); now it waits for more: {outcome!r}")
-    return outcome

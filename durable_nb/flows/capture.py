@@ -381,6 +381,8 @@ def _attributes_of(code: CodeType) -> set[str]:
 
 # Installed or first-party
 
+_CACHED: Final = type(lru_cache(len))
+
 
 def _folders() -> tuple[str, ...]:
     paths = sysconfig.get_paths()
@@ -438,7 +440,7 @@ def _import(module: str, path: str = "") -> Import:
 
 def _imported_as(obj: Any) -> Import | None:
     """How to import this very object, if some installed module has it."""
-    if isinstance(obj, type | FunctionType | BuiltinFunctionType) or isinstance(getattr(obj, "__name__", None), str):
+    if isinstance(obj, type | FunctionType | BuiltinFunctionType | _CACHED):
         module, path = getattr(obj, "__module__", None), getattr(obj, "__qualname__", None)
         if isinstance(module, str) and isinstance(path, str) and is_installed(module):
             found: Any = sys.modules.get(module)
@@ -463,7 +465,6 @@ def _imported_as(obj: Any) -> Import | None:
 _NOTHING: Final = object()
 _ATOMS: Final = frozenset({type(None), bool, int, float, complex, str, bytes})
 _CONTAINERS: Final = frozenset({list, tuple, set, frozenset, dict})
-_CACHED: Final = type(lru_cache(len))
 _ALIAS: Final = (type(typing.List[int]), type(typing.Union[int, str]), type(Callable[[int], str]))  # noqa: UP006, UP007
 _WEAK: Final = (WeakKeyDictionary, WeakValueDictionary, WeakSet)
 _BY_PARTS: Final = frozenset(
@@ -850,7 +851,7 @@ def _set_beside(cls: type, node: ast.ClassDef) -> dict[str, Any]:
             home = str(value.__globals__.get("__name__"))
             own = value.__code__.co_qualname.startswith(cls.__qualname__ + ".") or is_installed(home)
             decorators = getattr(statement or node, "decorator_list", None)
-            if not own and not decorators and type(cls) is type:
+            if not own and not decorators:
                 beside[name] = value
         elif name.startswith("__") and name.endswith("__"):
             continue
@@ -911,7 +912,8 @@ def _content_of(cell: CellType) -> Any:
 
 def _weight(obj: Any) -> int:
     """Roughly how many bytes an object takes, without copying or encoding it."""
-    size = getattr(obj, "nbytes", None)
+    # Asked of the type: __getattr__ of an object may do anything.
+    size = getattr(obj, "nbytes", None) if hasattr(type(obj), "nbytes") else None
     if size is None and type(obj).__module__.partition(".")[0] == "pandas" and hasattr(obj, "memory_usage"):
         size = obj.memory_usage().sum()
     try:
@@ -950,6 +952,8 @@ def _holds_code(data: bytes) -> bool:
 
 def _reduced(obj: Any) -> tuple[Any, tuple[Any, ...], Any, list[Any], list[tuple[Any, Any]]]:
     """(call, arguments, state, items, pairs) of an object."""
+    if isinstance(obj, BaseException):  # its own way calls __init__, which may want other arguments than `args`
+        return copyreg.__newobj__, (type(obj), *obj.args), dict(vars(obj)) or None, [], []  # type: ignore[attr-defined]
     try:
         registered = copyreg.dispatch_table.get(type(obj))
         reduced: Any = obj.__reduce_ex__(4) if registered is None else registered(obj)

@@ -201,6 +201,9 @@ def read(document: bytes) -> Document:
         raise UnknownCode(f"The code was stored in format {stored.format} by a newer durable_nb; upgrade this one.")
     if not stored.things or not isinstance(stored.things[0], Function):
         raise Corrupt("The stored code names no function.")
+    for thing in stored.things:
+        if isinstance(thing, Function | Class | Module) and thing.space >= len(stored.spaces):
+            raise Corrupt(f"The stored code is damaged: it has no namespace {thing.space}.")
     return stored
 
 
@@ -254,81 +257,13 @@ def _used(absent: Absent, *arguments: object, **keywords: object) -> NoReturn:
     raise NameError(f"{name!r} is not here: {why}. Make it inside a step, or pass it as an argument.", name=name)
 
 
-for _verb in [
-    "call",
-    "enter",
-    "exit",
-    "aenter",
-    "aexit",
-    "iter",
-    "next",
-    "aiter",
-    "anext",
-    "await",
-    "len",
-    "bool",
-    "contains",
-    "getitem",
-    "setitem",
-    "delitem",
-    "setattr",
-    "delattr",
-    "eq",
-    "ne",
-    "lt",
-    "le",
-    "gt",
-    "ge",
-    "hash",
-    "str",
-    "format",
-    "int",
-    "float",
-    "complex",
-    "index",
-    "bytes",
-    "fspath",
-    "neg",
-    "pos",
-    "abs",
-    "invert",
-    "round",
-    "add",
-    "sub",
-    "mul",
-    "truediv",
-    "floordiv",
-    "mod",
-    "pow",
-    "matmul",
-    "and",
-    "or",
-    "xor",
-    "lshift",
-    "rshift",
-    "divmod",
-    "radd",
-    "rsub",
-    "rmul",
-    "rtruediv",
-    "rfloordiv",
-    "rmod",
-    "rpow",
-    "rmatmul",
-    "rand",
-    "ror",
-    "rxor",
-    "iadd",
-    "isub",
-    "imul",
-    "itruediv",
-    "ifloordiv",
-    "imod",
-    "iand",
-    "ior",
-    "ixor",
-    "reduce_ex",
-]:
+_VERBS = (
+    "call enter exit aenter aexit iter next aiter anext await len bool contains getitem setitem delitem setattr "
+    "delattr eq ne lt le gt ge hash str format int float complex index bytes fspath neg pos abs invert round "
+    "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift divmod radd rsub rmul rtruediv rfloordiv "
+    "rmod rpow rmatmul rand ror rxor iadd isub imul itruediv ifloordiv imod iand ior ixor reduce_ex"
+)
+for _verb in _VERBS.split():
     setattr(Absent, f"__{_verb}__", _used)
 
 

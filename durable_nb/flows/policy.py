@@ -54,15 +54,15 @@ class Retry:
         return min(span, seconds(self.max)) * (1 + self.jitter * chance)
 
 
-NEVER = Retry(max_attempts=1)
-
-
 def _classes(name: str, given: Any) -> ErrorClasses:
     classes = given if isinstance(given, tuple) else (given,)
     for one in classes:
         if not (isinstance(one, type) and issubclass(one, BaseException)):
             raise BadOption(f"{name}={given!r}: give an exception class or a tuple of them")
     return classes
+
+
+NEVER = Retry(max_attempts=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,12 +72,13 @@ def compile_function(source: str, file: str, path: str, free: Iterable[str], fla
     _strip(node)
     owner = _owner(path)
     body: list[ast.stmt] = [statement]
-    # Inside a class of that name, so that __private names and super() mean what they meant.
-    if owner:
-        body = [_class_named(owner, body)]
     names = [name for name in free if not (owner and name == "__class__")]
     if names:
         body = [_def_named(_OUTSIDE, names, body)]
+    # Inside a class of that name, so that __private names and super() mean what they meant; outermost, so that the
+    # name itself stays a global.
+    if owner:
+        body = [_class_named(owner, body)]
     code = _compile(body, file, flags)
     for _ in range(1 + bool(names) + bool(owner)):
         code = next(const for const in code.co_consts if isinstance(const, CodeType))
@@ -257,7 +258,7 @@ class _Restoration:
         file = remember(f"{thing.name} {mark[:8]}", thing.source)
         flags = _FUTURE if thing.annotations_are_text else 0
         code = compile_function(thing.source, file, thing.path, thing.cells, flags)
-        closure = tuple(self._build(thing.cells[name]) for name in code.co_freevars)
+        closure = self._closure(code, thing.cells)
         function = FunctionType(code, vars(self._modules[thing.space]), thing.name, None, closure)
         function.__qualname__ = thing.qualname
         self._built[place] = function
@@ -270,6 +271,11 @@ class _Restoration:
 
         self._fill(fill)
         return function
+
+    def _closure(self, code: CodeType, cells: dict[str, Place]) -> tuple[CellType, ...]:
+        if not set(code.co_freevars) <= {*cells}:
+            raise Corrupt(f"The stored code is damaged: {code.co_name} lacks some of {code.co_freevars}.")
+        return tuple(self._build(cells[name]) for name in code.co_freevars)
 
     def _annotations(self, thing: Function) -> Iterator[tuple[str, Any]]:
         for name, place in thing.annotations.items():
@@ -343,7 +349,7 @@ class _Restoration:
         mark = blake2b(thing.source.encode(), digest_size=4).hexdigest()
         file = remember(f"{thing.name} {mark}", thing.source)
         code = compile_class(thing.source, file, thing.cells, _FUTURE if thing.annotations_are_text else 0)
-        cells = tuple(self._build(thing.cells[name]) for name in code.co_freevars)
+        cells = self._closure(code, thing.cells)
         names: dict[str, Any] = {}
         with _findable(module), _explained(f"The class {thing.qualname}"):
             if thing.cells:
@@ -465,6 +471,7 @@ def _set_state(made: Any, state: Any) -> None:
         own(state)
         return
     attributes, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
-    vars(made).update(attributes or {})
+    if attributes:
+        vars(made).update(attributes)
     for name, value in (slots or {}).items():
         setattr(made, name, value)

@@ -26,6 +26,10 @@ class Value(Struct, frozen=True, omit_defaults=True):
     mark: str | None = None
     json: Raw = _NOTHING
 
+    def __repr__(self) -> str:
+        shown = self.preview if self.preview is not None else bytes(self.json).decode("utf-8", "replace")
+        return f"<{self.codec} {shown if len(shown) <= 80 else shown[:79] + '…'}>"
+
     @property
     def is_plain(self) -> bool:
         """True for what may be decoded without trust: JSON that lies right here."""

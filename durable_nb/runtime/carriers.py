@@ -4,14 +4,18 @@ import logging
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from durable_nb.engine.cursor import Cursor
 from durable_nb.engine.turn import Outcome, Turn, run_turn
 from durable_nb.errors import BadArguments, Corrupt, LogError, Uncapturable, UnknownCode, Untrusted
+from durable_nb.flows.flow import Flow
+from durable_nb.history import events as e
+from durable_nb.history import wire
 from durable_nb.runtime import output
 from durable_nb.runtime.carry import Carry
 from durable_nb.runtime.options import PATIENCE
+from durable_nb.runtime.rehearsal import rehearse
 from durable_nb.runtime.settle import settle
 from durable_nb.stores.protocol import LeaseLost, MailArrived, RunRecord
 
@@ -54,11 +58,14 @@ def _turn(carry: Carry) -> Outcome:
     turn.sink = carry.sink
     carry.turn = turn
     try:
-        code, arguments = runtime.definitions.code(record)
-        named = carry.arguments()
-        args, kwargs = arguments.call_form(named)
+        flow, is_changed = runtime.definitions.code(record)
+        if is_changed:
+            _accept_code(carry, flow)
+        args, kwargs = flow.arguments.call_form(carry.arguments())
+        code = flow.new_code()
     except (UnknownCode, Untrusted, Corrupt, BadArguments, Uncapturable) as error:
         carry.park(_REASONS[type(error)], str(error))
+    if carry.ending is not None:
         return run_turn(turn, carry.close_turn)
     interrupts = carry.interrupts
 
@@ -73,6 +80,18 @@ def _turn(carry: Carry) -> Outcome:
     if carry.ending is not None and carry.ending.error is not None:
         raise carry.ending.error
     return outcome
+
+
+def _accept_code(carry: Carry, flow: Flow[..., Any]) -> None:
+    """The module of the flow has changed since the run began: go on with the new code if it fits, else park."""
+    record, runtime = carry.record, carry.runtime
+    _, wrong = rehearse(carry.log, flow, record.id, record.uid, runtime.values)
+    if wrong is not None:
+        carry.park("code_changed", f"the code of flow `{record.flow}` has changed and does not fit the run any more: {wrong}")
+        return
+    digest = runtime.definitions.pin(flow)
+    event = e.CodeChanged(seq=carry.head + 1, at=runtime.now(), code=digest, mark="")
+    carry.commit([wire.row_of(event)], code=digest)
 
 
 _REASONS = {

@@ -43,7 +43,8 @@ def _perform(order: bytes) -> Any:
     sys.path[:] = path
     with registry.quietly():
         body = restore(document, lambda kind, name: registry.lookup(kind, name))
-    place.set(StepPlace(*where, lambda detail: None))
+    id, uid, execution, ask, name, attempt = where
+    place.set(StepPlace(id, uid, execution, ask, name, attempt, lambda detail: None))
     result = body(*args, **kwargs)
     return asyncio.run(result) if is_async else result
 

@@ -1,6 +1,7 @@
 """Where code comes from: what this process has defined, else the source in the log. And how it gets there."""
 
 import linecache
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -60,12 +61,19 @@ class Definitions:
         self._put_reached(code, {("flow", flow.name)})
         return code.digest
 
-    def code(self, record: RunRecord) -> tuple[Callable[..., Any], Any]:
-        """What a turn of the run calls, and the flow's Arguments: this process's definition if it is the pinned one."""
+    def code(self, record: RunRecord) -> tuple[Flow[..., Any], bool]:
+        """The flow a turn of the run works with, and whether its code is another than the run is pinned to.
+
+        This process's definition if it is the pinned one; also when it is importable and has changed, for then the
+        old code is gone for everybody and the caller must see whether the new one fits. Else the source in the log.
+        """
         flow = self.registered(record)
-        if flow is not None and self._capture("flow", flow.name, _root(flow)).digest == record.code:
-            return flow.new_code(), flow.arguments
-        return self._from_log(record)
+        if flow is not None:
+            if self._capture("flow", flow.name, _root(flow)).digest == record.code:
+                return flow, False
+            if _is_importable(flow):
+                return flow, True
+        return self._from_log(record), False
 
     def registered(self, record: RunRecord) -> Flow[..., Any] | None:
         """The flow of that name in this process."""
@@ -93,14 +101,14 @@ class Definitions:
         restored: Step[..., Any] = self._restore(record)
         return restored
 
-    def _from_log(self, record: RunRecord) -> tuple[Callable[..., Any], Any]:
+    def _from_log(self, record: RunRecord) -> Flow[..., Any]:
         stored = self._store.code(record.code)
         if stored is None:
             raise UnknownCode(
                 f"the code of flow `{record.flow}` is not in the log: run its cell or import its module, then resume"
             )
         flow: Flow[..., Any] = self._restore(stored)
-        return flow.new_code(), flow.arguments
+        return flow
 
     def _restore(self, record: CodeRecord) -> Any:
         known = self._restored.get(record.digest)
@@ -160,6 +168,14 @@ class Definitions:
         except DurableError:
             return None
         return None if code.missing else code
+
+
+def _is_importable(flow: Flow[..., Any]) -> bool:
+    """True for a flow of a module's file; what a cell or a script has defined may be defined again at any time."""
+    function = flow.function
+    module = sys.modules.get(function.__module__)
+    file = getattr(module, "__file__", None)
+    return function.__module__ != "__main__" and file is not None and function.__code__.co_filename == file
 
 
 def _root(flow: Flow[..., Any]) -> Callable[..., Any]:

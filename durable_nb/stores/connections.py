@@ -1,4 +1,4 @@
-"""Connections as the log needs them: every pragma is set and read back, because SQLite ignores what it does not know."""
+"""Connections as the log needs them: every pragma is set and read back, because SQLite ignores unknown ones."""
 
 import sys
 

@@ -11,7 +11,7 @@ import os
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 from weakref import WeakSet
 
@@ -103,7 +103,7 @@ class Database:
         reader = self._reader
         if reader is None:
             return self.transact(lambda connection: connection.execute(sql, parameters).fetchall())
-        tries = 0
+        patience = None
         while True:
             try:
                 with self._read_lock:
@@ -114,8 +114,8 @@ class Database:
                     raise self._mapped(error)
             except sqlite.DatabaseError as error:
                 raise self._mapped(error)
-            tries += 1
-            _pause(tries)
+            patience = patience or self._patience()
+            next(patience)
 
     def check_file(self) -> None:
         """Raise LogMissing, now and from now on, when the file was removed or replaced."""
@@ -125,6 +125,10 @@ class Database:
             if self._refusal is None:
                 self._refusal = (LogMissing, str(missing))
             raise
+
+    def copy_to(self, target: Connection) -> None:
+        """Copy the log as it is into another connection."""
+        self.transact(lambda connection: connection.backup(target))
 
     def close(self) -> None:
         """Refuse everything from now on, let the running commit end, and close; again is fine, in a child nothing."""
@@ -214,7 +218,7 @@ class Database:
 
     def _alone(self, sql: str, parameters: Parameters) -> int:
         self._refuse()
-        tries = 0
+        patience = None
         while True:
             try:
                 if crash_point is not None:
@@ -229,8 +233,8 @@ class Database:
                 if crash_point is not None:
                     crash_point("after commit")
                 return changed
-            tries += 1
-            self._bide(tries)
+            patience = patience or self._patience()
+            next(patience)
 
     def _commit(self, batch: list[_Item]) -> None:
         """One transaction for the batch; every item left in it has its result or its error afterwards."""
@@ -253,7 +257,7 @@ class Database:
 
     def _begin(self, batch: list[_Item]) -> None:
         """Immediate always: a transaction that begins by reading may find itself too old to write."""
-        tries = 0
+        patience = None
         while True:
             try:
                 self._writer.execute("begin immediate")
@@ -263,8 +267,8 @@ class Database:
                     raise self._mapped(error)
             if any(item.shield is not None and item.shield.was_interrupted for item in batch):
                 self._unbegin(batch)
-            tries += 1
-            self._bide(tries)
+            patience = patience or self._patience()
+            next(patience)
 
     def _unbegin(self, batch: list[_Item]) -> None:
         """Only the interrupted caller is told; the others queue again, in front, and the next of them leads."""
@@ -309,11 +313,17 @@ class Database:
         if crash_point is not None:
             crash_point("after commit")
 
-    def _bide(self, tries: int) -> None:
-        """Let another process finish; nobody is told "database is locked", whatever it takes."""
-        self._refuse()
-        _pause(tries)
-        self._refuse()
+    def _patience(self) -> Iterator[None]:
+        """Let others finish; nobody is ever told "database is locked", whatever it takes."""
+        began, is_warned = time.monotonic(), False
+        while True:
+            self._refuse()
+            time.sleep(random.uniform(0.0001, 0.0016))  # as long as a commit takes, and never in step with others
+            self._refuse()
+            if not is_warned and time.monotonic() - began > _PATIENCE:
+                is_warned = True
+                _LOGGER.warning("%s has been locked by another program for %.0f s; still waiting", self.path, _PATIENCE)
+            yield
 
     def _refuse(self) -> None:
         if self._refusal is not None:
@@ -327,13 +337,6 @@ class Database:
             except LogMissing as missing:
                 return missing
         return log_error(error, self.path)
-
-
-def _pause(tries: int) -> None:
-    """A random moment: as long as others need for a commit, and never in step with them."""
-    if tries == 1:
-        return
-    time.sleep(random.uniform(0.0001, 0.0016))
 
 
 def _copy(error: BaseException) -> BaseException:

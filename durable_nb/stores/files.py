@@ -60,7 +60,9 @@ def refuse_unusable(path: str) -> None:
     if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):
         raise LogReadOnly(f"{path} cannot be written; change its permissions (chmod u+rw) or copy it")
     if not os.access(parent, os.W_OK | os.X_OK):
-        raise LogReadOnly(f"{path} cannot be written: its folder {parent} is read-only, and the log needs files beside it")
+        raise LogReadOnly(
+            f"{path} cannot be written: its folder {parent} is read-only, and the log needs files beside it"
+        )
     kind = file_system(os.path.realpath(path)) if sys.platform == "linux" else ""
     if kind in _NETWORK:
         raise NetworkFileSystem(

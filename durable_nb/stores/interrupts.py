@@ -29,8 +29,11 @@ class Shield:
 
 
 def is_exposed() -> bool:
-    """Whether this thread's SIGINT handler may raise. A handler that never does says so by `never_raises = True`."""
+    """Whether SIGINT may raise in this thread right now.
+
+    A handler that is a method of something with `spares_commits` true says that it does not raise inside a commit.
+    """
     if threading.get_ident() != threading.main_thread().ident:
         return False
     handler = signal.getsignal(signal.SIGINT)
-    return callable(handler) and not getattr(handler, "never_raises", False)
+    return callable(handler) and not getattr(getattr(handler, "__self__", None), "spares_commits", False)

@@ -1,4 +1,4 @@
-"""Which SQLite: the wheel's where there is one, because the system's may be too old for two checkpointing connections."""
+"""Which SQLite: the wheel's if there is one, because the system's may be too old for two checkpointing connections."""
 
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,8 @@ else:
         import pysqlite3.dbapi2 as sqlite
     except ImportError:  # Windows has no such wheel
         import sqlite3 as sqlite
+
+__all__ = ["Connection", "is_busy", "log_error", "sqlite"]
 
 Connection = sqlite.Connection
 

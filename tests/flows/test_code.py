@@ -433,6 +433,23 @@ def test_damaged_documents_are_corrupt(notebook: Notebook) -> None:
         restore(document.replace(b'"format":1', b'"format":9'), resolve)
 
 
+def test_name_of_a_module_that_did_not_come_along_is_explained(load: Any) -> None:
+    load("A = 1\nB = 2\n", "shop")
+    module = load("import shop\ndef f(name): return shop.A, getattr(shop, name)\n")
+    function = again(capture(module.f, refer))
+    assert function("A") == (1, 1)
+    with pytest.raises(AttributeError, match="'B' is not one of them"):
+        function("B")
+
+
+def test_import_that_only_an_annotation_needs_is_not_required(load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    load("class Tool: pass\n", "toolbox", "site-packages")
+    module = load("from toolbox import Tool\ndef f(x: Tool, y: int = 1) -> Tool: return y\n")
+    code = capture(module.f, refer)
+    monkeypatch.delitem(sys.modules, "toolbox")
+    assert (again(code)(0), again(code).__annotations__) == (1, {"y": int})
+
+
 def test_syntax_of_a_newer_python_is_named(notebook: Notebook) -> None:
     document = capture(notebook.run("def f(): return 1\n")["f"], refer).document
     with pytest.raises(UnknownCode, match="written for Python"):

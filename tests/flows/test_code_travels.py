@@ -34,6 +34,8 @@ def add(amount):
     return TOTAL
 '''
 
+PARTS = "from . import deep\ndef half(x): return x // deep.DEEP\n"
+
 SCRIPT = '''
 import asyncio, collections, contextlib, dataclasses, enum, functools, itertools, math, statistics, typing
 import datetime as dt
@@ -47,7 +49,9 @@ from functools import lru_cache, partial, wraps
 from math import sqrt
 from typing import NamedTuple
 
+import abc, copy, logging, operator, re
 import shop
+import tools.parts
 from shop import Price, add, rated as with_rate
 
 CONSTANT = 41
@@ -258,6 +262,58 @@ def case_exceptions():
     try: raise ShopError(4)
     except ShopError as error: return [error.code, isinstance(error, ValueError)]
 
+failed = ShopError(7)
+class NeedsTwo(Exception):
+    def __init__(self, a, b): super().__init__(a); self.b = b
+two = NeedsTwo(1, 2)
+def case_exception_objects(): return [failed.code, failed.args, two.b, two.args]
+
+class Shape(abc.ABC):
+    @abc.abstractmethod
+    def area(self): ...
+    def __repr__(self): return "shape"
+class Square(Shape):
+    def area(self): return 4
+    def bigger(self): return Square
+    def late(self):
+        def inner(): return [self.__side, isinstance(self, Square), super(Square, self).__repr__()]
+        return inner
+    __side = 6
+Square.__len__ = lambda self: 7
+square = Square()
+method, bound_area, late = Square.bigger, Square().area, square.late()
+class Meta(type):
+    def __new__(meta, name, bases, body): return super().__new__(meta, name, bases, {**body, "made": True})
+class WithMeta(metaclass=Meta):
+    squares = [i * i for i in range(3)]
+    five = (lambda: 5)()
+    id = id
+class Named:
+    def __set_name__(self, owner, name): self.name = name
+    def __get__(self, instance, owner=None): return self.name
+class Holder: named = Named()
+def make_two():
+    class One:
+        def a(self): return 1
+    class Two(One):
+        def b(self): return self.a() + One().a()
+    return Two
+Two = make_two()
+class Slotted:
+    __slots__ = ("u", "v", "w")
+    def __init__(self): self.u, self.v = 1, [square]
+slotted = Slotted()
+class Table(dict): extra = 1
+table = Table(a=square)
+table.z = [table]
+pattern, log, item = re.compile("a+"), logging.getLogger("shop"), operator.itemgetter(1)
+def case_unusual_classes():
+    return [square.area(), len(square), isinstance(square, Shape), method(square) is Square, bound_area(), repr(square),
+            WithMeta.made, WithMeta.squares, WithMeta.five, WithMeta.id is id, Holder().named, Two().b(), late()]
+def case_unusual_objects():
+    return [slotted.u, slotted.v[0] is square, hasattr(slotted, "w"), table["a"] is square, table.z[0] is table,
+            table.extra, pattern.match("aab").group(), log.name, item("ab"), copy.copy(square).area()]
+
 REGISTRY = {}
 def register(cls):
     REGISTRY[cls.__name__] = cls
@@ -290,6 +346,7 @@ import threading
 lock = threading.Lock()
 def case_modules(): return [shop.rated(2), shop.RATE, with_rate(4), Price(3).doubled().amount, shop.Price is Price]
 def case_module_global_is_shared(): return [add(5), shop.add(5), shop.TOTAL]
+def case_first_party_package(): return [tools.parts.half(4), tools.parts.deep.DEEP]
 groups = defaultdict(list, {"k": [fact]})
 ordered = OrderedDict(a=Color.RED)
 def case_containers(): return [groups["k"][0](3), groups["new"], list(ordered), ordered["a"] is Color.RED]
@@ -410,12 +467,18 @@ def run(python: str, *arguments: str, cwd: Path) -> str:
     return done.stdout
 
 
+def write(home: Path) -> None:
+    (home / "tools").mkdir()
+    files = {"shop": SHOP, "script": SCRIPT, "tools/__init__": "", "tools/parts": PARTS, "tools/deep": "DEEP = 2\n"}
+    for name, text in files.items():
+        (home / f"{name}.py").write_text(text)
+
+
 @pytest.fixture(scope="module")
 def captured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     folder = tmp_path_factory.mktemp("captured")
     home = tmp_path_factory.mktemp("home")
-    (home / "shop.py").write_text(SHOP)
-    (home / "script.py").write_text(SCRIPT)
+    write(home)
     run(sys.executable, "script.py", str(folder), cwd=home)
     return folder, json.loads((folder / "said").read_text())
 
@@ -438,7 +501,6 @@ def test_restored_function_answers_as_the_original(case: str, captured: Any, res
 
 @pytest.mark.parametrize("python", PYTHONS, ids=lambda path: Path(path).name)
 def test_digest_is_the_same_on_every_python(python: str, captured: tuple[Path, Any], tmp_path: Path) -> None:
-    (tmp_path / "shop.py").write_text(SHOP)
-    (tmp_path / "script.py").write_text(SCRIPT)
+    write(tmp_path)
     run(python, "script.py", str(tmp_path), cwd=tmp_path)
     assert json.loads((tmp_path / "said").read_text())["digests"] == captured[1]["digests"]

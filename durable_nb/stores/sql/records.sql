@@ -66,6 +66,12 @@ select kind, name, digest, document, mark, at from code where digest = ?1 order 
 -- name: latest_code
 select kind, name, digest, document, mark, at from code where kind = ?1 and name = ?2 order by put desc limit 1;
 
+-- name: codes
+select kind, name, digest, document, mark, at from code order by kind, name, put;
+
+-- name: replace_code_mark
+update code set mark = ?4 where kind = ?1 and name = ?2 and digest = ?3;
+
 -- name: await_payload
 -- Somebody is about to refer to it again.
 update payload set awaited = 1 where digest = ?1 and awaited = 0;

@@ -81,6 +81,14 @@ returning key, id, uid, flow, version, execution, status, reason, sentence, wait
 -- name: consume
 delete from inbox where run = ?1 and seq <= ?2;
 
+-- name: follow
+-- A single piece of mail: an order that has been followed, out of turn.
+delete from inbox where run = ?1 and seq = ?2;
+
+-- name: give_back
+update run set owner = null, ready_at = ?3, updated_at = ?3
+where key = ?1 and lease = ?2 and owner is not null and status = 'running';
+
 -- name: pin
 update run set code = ?2 where key = ?1;
 

@@ -1,0 +1,114 @@
+"""Runs looked up, and what is kept beside them: code, payloads, output, the log's own row."""
+
+import difflib
+from collections.abc import Sequence
+
+from durable_nb.errors import Corrupt, LogError
+from durable_nb.stores.database import Database
+from durable_nb.stores.library import Connection
+from durable_nb.stores.protocol import CodeRecord, LogRecord, OutputRecord, Query, RunRecord
+from durable_nb.stores.queries import statements
+
+SQL = statements("records")
+_LOOKED_THROUGH = 1_000  # newest ids among which similar ones are sought
+
+
+class Records:
+    """The verbs of everybody who looks."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def run(self, id: str) -> RunRecord | None:
+        found = self._database.read(SQL["run"], (id,))
+        return RunRecord._make(found[0]) if found else None
+
+    def run_by_key(self, key: int) -> RunRecord | None:
+        found = self._database.read(SQL["run_by_key"], (key,))
+        return RunRecord._make(found[0]) if found else None
+
+    def find(self, query: Query) -> list[RunRecord]:
+        if query.flow is not None:
+            statement = SQL["find_by_flow"]
+        elif query.status is not None:
+            statement = SQL["find_by_status"]
+        else:
+            statement = SQL["find"]
+        return [RunRecord._make(each) for each in self._database.read(statement, query._asdict())]
+
+    def counts(self) -> dict[str, int]:
+        return dict(self._database.read(SQL["counts"]))
+
+    def similar_ids(self, id: str, limit: int = 3) -> list[str]:
+        newest = [each for (each,) in self._database.read(SQL["newest_ids"], (_LOOKED_THROUGH,))]
+        return difflib.get_close_matches(id, newest, limit)
+
+    # code
+
+    def put_code(self, code: CodeRecord) -> None:
+        latest = self.latest_code(code.kind, code.name)
+        if latest is None or latest._replace(at=code.at) != code:
+            self._database.one(SQL["put_code"], code._asdict())
+
+    def code(self, digest: str) -> CodeRecord | None:
+        found = self._database.read(SQL["code"], (digest,))
+        return CodeRecord._make(found[0]) if found else None
+
+    def latest_code(self, kind: str, name: str) -> CodeRecord | None:
+        found = self._database.read(SQL["latest_code"], (kind, name))
+        return CodeRecord._make(found[0]) if found else None
+
+    def codes(self) -> list[CodeRecord]:
+        return [CodeRecord._make(each) for each in self._database.read(SQL["codes"])]
+
+    def replace_code_mark(self, code: CodeRecord) -> None:
+        self._database.one(SQL["replace_code_mark"], (code.kind, code.name, code.digest, code.mark))
+
+    # payloads
+
+    def put_payload(self, digest: str, size: int, chunks: Sequence[tuple[str, bytes]]) -> None:
+        known = self._database.read(SQL["has_payload"], (digest,))
+        if known and (known[0][0] or self._database.one(SQL["await_payload"], (digest,))):
+            return
+        for name, stored in chunks:
+            if not self._database.read(SQL["has_chunk"], (name,))[0][0]:
+                self._database.one(SQL["put_chunk"], (name, stored))
+
+        def work(connection: Connection) -> None:
+            put = connection.execute(SQL["put_payload"], (digest, size)).fetchall()
+            if not put:
+                connection.execute(SQL["await_payload"], (digest,))
+                return
+            for n, (name, stored) in enumerate(chunks):
+                # Again, because deleting a run may have taken a chunk that nothing referred to yet.
+                connection.execute(SQL["put_chunk"], (name, stored))
+                connection.execute(SQL["put_payload_chunk"], (put[0][0], n, name))
+
+        self._database.transact(work)
+
+    def payload(self, digest: str) -> list[tuple[str, bytes]] | None:
+        chunks = self._database.read(SQL["payload_chunks"], (digest,))
+        if not chunks and not self._database.read(SQL["has_payload"], (digest,)):
+            return None
+        return [(name, stored) for name, stored in chunks]
+
+    # output and the log itself
+
+    def put_output(self, run: int, pieces: Sequence[OutputRecord]) -> None:
+        rows = [(run, *piece) for piece in pieces]
+        self._database.transact(lambda connection: connection.executemany(SQL["put_output"], rows).rowcount)
+
+    def output(self, run: int) -> list[OutputRecord]:
+        return [OutputRecord._make(each) for each in self._database.read(SQL["output"], (run,))]
+
+    def log(self) -> LogRecord:
+        found = self._database.read(SQL["log"])
+        if not found:
+            raise Corrupt(f"{self._database.path} has lost its own row; it cannot be used as a log")
+        uid, mark, created_at = found[0]
+        (schema,) = self._database.read("pragma user_version")[0]
+        return LogRecord(uid, mark, schema, created_at)
+
+    def sign_log(self, mark: str) -> None:
+        if not self._database.one(SQL["sign_log"], (mark,)):
+            raise LogError(f"{self._database.path} has lost its own row; it cannot be used as a log")

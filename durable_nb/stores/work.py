@@ -1,0 +1,52 @@
+"""Steps for workers, and when anything is due next."""
+
+from durable_nb.stores.database import Database
+from durable_nb.stores.library import Connection
+from durable_nb.stores.protocol import NewMail, WorkRecord
+from durable_nb.stores.queries import statements
+from durable_nb.stores.turns import put_mail
+
+SQL = statements("work")
+
+
+class Work:
+    """The verbs of workers."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def claim_work(self, owner: int, now: float, limit: int) -> list[WorkRecord]:
+        if not self._database.read(SQL["is_work_due"], (now,))[0][0]:
+            return []
+
+        def work(connection: Connection) -> list[WorkRecord]:
+            due = [WorkRecord._make(each) for each in connection.execute(SQL["due_work"], (now, limit))]
+            connection.executemany(SQL["claim_work"], [(each.run, each.ask, owner) for each in due])
+            return [each._replace(owner=owner, attempt=each.attempt + 1) for each in due]
+
+        return self._database.transact(work)
+
+    def finish_work(self, work: WorkRecord, mail: NewMail, now: float) -> bool:
+        def finish(connection: Connection) -> bool:
+            attempt = (work.run, work.ask, work.attempt, work.owner)
+            if not connection.execute(SQL["finish_work"], attempt).rowcount:
+                return False
+            return put_mail(connection, work.run, mail, now)
+
+        return self._database.transact(finish)
+
+    def postpone_work(self, work: WorkRecord, due: float, mail: NewMail, now: float) -> bool:
+        def postpone(connection: Connection) -> bool:
+            attempt = (work.run, work.ask, work.attempt, work.owner, due)
+            if not connection.execute(SQL["postpone_work"], attempt).rowcount:
+                return False
+            return put_mail(connection, work.run, mail, now)
+
+        return self._database.transact(postpone)
+
+    def work(self, run: int) -> list[WorkRecord]:
+        return [WorkRecord._make(each) for each in self._database.read(SQL["work"], (run,))]
+
+    def next_due(self) -> float | None:
+        (due,) = self._database.read(SQL["next_due"])[0]
+        return None if due is None else float(due)
