@@ -101,8 +101,7 @@ class Carry:
         if row.kind == "step" and not ticket.ask.body.elsewhere and b'"elsewhere":true' not in row.data:
             answer = attempt_here(self, row, ticket.ask, is_fresh)
             return None if answer is None else [*rows, answer]
-        tickets = {**open, row.seq: ticket}
-        logged = {seq: one.row or row for seq, one in tickets.items()}
+        logged = {one.seq: one for one in rows} | {seq: one.row for seq, one in open.items() if one.row is not None}
         if row.kind == "step" and not is_fresh:
             self._ensure_work(row, ticket.ask)
         more = self._await(row.seq, logged)

