@@ -4,20 +4,14 @@ A def is never executed: its code object is taken out of the compiled text, so d
 not run again. A class statement is executed, in the order in which such statements need each other.
 """
 
-import ast
-import builtins
-import importlib
 import sys
-import threading
-import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from hashlib import blake2b
-from types import CellType, CodeType, FunctionType, ModuleType
+from types import CellType, CodeType, FunctionType
 from typing import Any, Final, assert_never, cast
 
 from durable_nb.codec.values import decode
-from durable_nb.errors import Corrupt, DurableError, UnknownCode
+from durable_nb.errors import Corrupt, UnknownCode
 from durable_nb.flows.code import (
     Absent,
     Cell,
@@ -37,15 +31,11 @@ from durable_nb.flows.code import (
     Reference,
     Resolve,
     Thing,
-    class_files,
-    parse,
     read,
-    remember,
 )
-
-_FUTURE: Final = 0x1000000  # CO_FUTURE_ANNOTATIONS
-_OUTSIDE: Final = "_outside"
-_MAKE: Final = "_make"
+from durable_nb.flows.compiling import FUTURE, MAKE, compile_class, compile_function
+from durable_nb.flows.namespaces import explained, findable, imported, module_named, refill, set_state
+from durable_nb.flows.texts import class_files, remember
 
 
 def restore(document: bytes, resolve: Resolve) -> Callable[..., Any]:
@@ -62,108 +52,11 @@ def restore(document: bytes, resolve: Resolve) -> Callable[..., Any]:
         raise UnknownCode("A class of the stored code needs itself before it is there.") from error
 
 
-# Compiling a piece of text
-
-
-def compile_function(source: str, file: str, path: str, free: Iterable[str], flags: int = 0) -> CodeType:
-    """The code object of a def or lambda whose qualname is `path` and whose free names are `free`."""
-    statement = parse(source).body[0]
-    node: Any = statement.value if isinstance(statement, ast.Expr) else statement
-    _strip(node)
-    owner = _owner(path)
-    body: list[ast.stmt] = [statement]
-    names = [name for name in free if not (owner and name == "__class__")]
-    if names:
-        body = [_def_named(_OUTSIDE, names, body)]
-    # Inside a class of that name, so that __private names and super() mean what they meant; outermost, so that the
-    # name itself stays a global.
-    if owner:
-        body = [_class_named(owner, body)]
-    code = _compile(body, file, flags)
-    for _ in range(1 + bool(names) + bool(owner)):
-        code = next(const for const in code.co_consts if isinstance(const, CodeType))
-    return _renamed(code, code.co_qualname, path)
-
-
-def compile_class(source: str, file: str, free: Iterable[str], flags: int = 0) -> CodeType:
-    """The code that runs a class statement: a module, or a function that returns the class when names are free."""
-    statement = parse(source).body[0]
-    names = list(free)
-    if not names or not isinstance(statement, ast.ClassDef):
-        return _compile([statement], file, flags)
-    result = ast.Return(ast.Name(statement.name, ast.Load()))
-    made = _def_named(_MAKE, [], [statement, result])
-    outside = _compile([_def_named(_OUTSIDE, names, [made])], file, flags)
-    for name in (_OUTSIDE, _MAKE):
-        outside = next(c for c in outside.co_consts if isinstance(c, CodeType) and c.co_name == name)
-    return outside
-
-
-def _strip(node: Any) -> None:
-    """Drop what is evaluated outside the body: the stored objects take its place."""
-    arguments = node.args
-    arguments.defaults = [ast.Constant(None) for _ in arguments.defaults]
-    arguments.kw_defaults = [item and ast.Constant(None) for item in arguments.kw_defaults]
-    everything = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
-    for argument in filter(None, everything):
-        argument.annotation = None
-    if not isinstance(node, ast.Lambda):
-        node.decorator_list, node.returns = [], None
-        if getattr(node, "type_params", None):
-            node.type_params = []
-
-
-def _owner(path: str) -> str:
-    """The innermost class of a qualname, "" outside classes."""
-    parts = path.split(".")
-    pairs = zip(parts[-2::-1], parts[:0:-1], strict=True)
-    return next((name for name, inner in pairs if "<locals>" not in (name, inner)), "")
-
-
-def _def_named(name: str, parameters: list[str], body: list[ast.stmt]) -> ast.stmt:
-    definition = cast(ast.FunctionDef, ast.parse(f"def {name}({', '.join(parameters)}): pass").body[0])
-    definition.body = body
-    return definition
-
-
-def _class_named(name: str, body: list[ast.stmt]) -> ast.stmt:
-    definition = cast(ast.ClassDef, ast.parse(f"class {name}: pass").body[0])
-    definition.body = body
-    return definition
-
-
-def _compile(body: list[ast.stmt], file: str, flags: int) -> CodeType:
-    tree = ast.fix_missing_locations(ast.Module(body, []))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        code = compile(tree, file, "exec", flags=flags & _FUTURE, dont_inherit=True)
-    return cast(CodeType, code)
-
-
-def _renamed(code: CodeType, old: str, new: str) -> CodeType:
-    """The code and all code in it with qualnames as they were before the text was wrapped."""
-    if old == new or not code.co_qualname.startswith(old):
-        return code
-    inner = tuple(_renamed(const, old, new) if isinstance(const, CodeType) else const for const in code.co_consts)
-    return code.replace(co_qualname=new + code.co_qualname[len(old) :], co_consts=inner)
-
-
 # Restoring
 
 
 class _NotYet(Exception):
     """A class is asked for while its own statement runs."""
-
-
-class _Namespace(ModuleType):
-    """The globals of restored functions; also stands for the first-party module itself."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(
-            f"module {self.__name__!r} came along with the names the code mentions, and {name!r} is not one of them",
-            name=name,
-            obj=self,
-        )
 
 
 class _Restoration:
@@ -178,7 +71,7 @@ class _Restoration:
         self._under_way: set[Place] = set()
         self._late: list[Callable[[], None]] = []
         self._runs_classes = any(isinstance(thing, Class) for thing in document.things)
-        self._modules = [_module(space.module, space.file, space.is_imported) for space in document.spaces]
+        self._modules = [module_named(space.module, space.file, space.is_imported) for space in document.spaces]
 
     def root(self) -> Callable[..., Any]:
         function = self._build(0)
@@ -222,7 +115,7 @@ class _Restoration:
     def _value(self, codec: str, data: bytes) -> Any:
         value = decode(codec, data)
         if self._runs_classes and isinstance(value, list | dict | set):
-            self._late.append(lambda: _refill(value, decode(codec, data)))
+            self._late.append(lambda: refill(value, decode(codec, data)))
         return value
 
     def _make(self, place: Place, thing: Thing) -> Any:
@@ -232,7 +125,7 @@ class _Restoration:
             case Packed():
                 return self._value(thing.codec, thing.data)
             case Import():
-                return _imported(thing)
+                return imported(thing)
             case Reference():
                 return self._resolve(thing.kind, thing.name)
             case Function():
@@ -256,7 +149,7 @@ class _Restoration:
     def _function(self, place: Place, thing: Function) -> FunctionType:
         mark = self._document.digest if place == 0 else blake2b(thing.source.encode(), digest_size=4).hexdigest()
         file = remember(f"{thing.name} {mark[:8]}", thing.source)
-        flags = _FUTURE if thing.annotations_are_text else 0
+        flags = FUTURE if thing.annotations_are_text else 0
         code = compile_function(thing.source, file, thing.path, thing.cells, flags)
         closure = self._closure(code, thing.cells)
         function = FunctionType(code, vars(self._modules[thing.space]), thing.name, None, closure)
@@ -298,9 +191,9 @@ class _Restoration:
 
         def fill() -> None:
             if isinstance(thing, Pairs):
-                _refill(made, [self._build_all(pair) for pair in thing.pairs])
+                refill(made, [self._build_all(pair) for pair in thing.pairs])
             else:
-                _refill(made, self._build_all(thing.items))
+                refill(made, self._build_all(thing.items))
 
         self._fill_again(fill)
         return made
@@ -308,15 +201,15 @@ class _Restoration:
     def _made(self, place: Place, thing: Made) -> Any:
         call = self._build(thing.call)
         arguments, keywords = self._build_all(thing.arguments), self._build_named(thing.keywords)
-        with _explained(f"An object made by {call!r}"):
+        with explained(f"An object made by {call!r}"):
             made = call(*arguments, **keywords)
         self._built[place] = made
 
         def fill() -> None:
             state = None if thing.state is None else self._build(thing.state)
             items, pairs = self._build_all(thing.items), [self._build_all(pair) for pair in thing.pairs]
-            with _explained(f"The state of a {type(made).__qualname__}"):
-                _set_state(made, state)
+            with explained(f"The state of a {type(made).__qualname__}"):
+                set_state(made, state)
             for item in items:
                 made.append(item)
             for key, value in pairs:
@@ -348,12 +241,12 @@ class _Restoration:
             self._settle(place)
         mark = blake2b(thing.source.encode(), digest_size=4).hexdigest()
         file = remember(f"{thing.name} {mark}", thing.source)
-        code = compile_class(thing.source, file, thing.cells, _FUTURE if thing.annotations_are_text else 0)
+        code = compile_class(thing.source, file, thing.cells, FUTURE if thing.annotations_are_text else 0)
         cells = self._closure(code, thing.cells)
         names: dict[str, Any] = {}
-        with _findable(module), _explained(f"The class {thing.qualname}"):
+        with findable(module), explained(f"The class {thing.qualname}"):
             if thing.cells:
-                names[thing.name] = FunctionType(code, vars(module), _MAKE, None, cells)()
+                names[thing.name] = FunctionType(code, vars(module), MAKE, None, cells)()
             else:
                 exec(code, vars(module), names)
         made: type = names[thing.name]
@@ -407,71 +300,3 @@ class _Restoration:
 
 _FROZEN: Final[dict[str, Callable[[list[Any]], Any]]] = {"tuple": tuple, "frozenset": frozenset}
 _OPEN: Final[dict[str, Callable[[], Any]]] = {"list": list, "set": set}
-_lock = threading.RLock()
-
-
-@contextmanager
-def _explained(what: str) -> Iterator[None]:
-    try:
-        yield
-    except DurableError:
-        raise
-    except Exception as error:  # stored code and classes of libraries run here
-        raise UnknownCode(f"{what} cannot be made again here: {error!r}") from error
-
-
-@contextmanager
-def _findable(module: ModuleType) -> Iterator[None]:
-    """dataclass and typing look a class's module up in sys.modules; a first-party one may be unknown here."""
-    with _lock:
-        added = sys.modules.setdefault(module.__name__, module) is module
-        try:
-            yield
-        finally:
-            if added and isinstance(module, _Namespace):
-                del sys.modules[module.__name__]
-
-
-def _module(name: str, file: str, is_imported: bool) -> ModuleType:
-    if is_imported:
-        return cast(ModuleType, _imported(Import(name)))
-    module = _Namespace(name)
-    module.__package__ = name.rpartition(".")[0]
-    module.__dict__["__builtins__"] = builtins
-    if file:
-        module.__file__ = file
-    return module
-
-
-def _imported(thing: Import) -> Any:
-    wanted = f"{thing.module} {thing.version}".strip()
-    try:
-        found: Any = importlib.import_module(thing.module)
-        for name in thing.submodules:
-            importlib.import_module(name)
-        for part in filter(None, thing.path.split(".")):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        name = f"{thing.path} of {wanted}" if isinstance(error, AttributeError) else wanted
-        raise UnknownCode(f"The code needs {name}, which is not installed here: {error}") from error
-    return found
-
-
-def _refill(container: Any, content: Any) -> None:
-    container.clear()
-    (container.extend if isinstance(container, list) else container.update)(content)
-
-
-def _set_state(made: Any, state: Any) -> None:
-    """As pickle does it."""
-    if state is None:
-        return
-    own = getattr(made, "__setstate__", None)
-    if own is not None:
-        own(state)
-        return
-    attributes, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
-    if attributes:
-        vars(made).update(attributes)
-    for name, value in (slots or {}).items():
-        setattr(made, name, value)

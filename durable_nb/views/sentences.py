@@ -6,6 +6,8 @@ from durable_nb.durations import as_datetime, spoken
 from durable_nb.history.summary import Asked
 from durable_nb.stores.protocol import RunRecord
 
+_CARRY_IT = "open the log in a kernel or with `durable worker`"
+
 
 class _Waits(msgspec.Struct, frozen=True):
     ask: int
@@ -17,35 +19,59 @@ class _Waits(msgspec.Struct, frozen=True):
 def why(record: RunRecord, asks: dict[int, Asked], now: float, owner: str | None = None) -> str:
     """The sentence for a run, from its row and its asks."""
     name = f"run {record.id!r} of flow `{record.flow}`"
+    said = _ended_sentence(record.sentence)
     match record.status:
         case "completed":
             return f"{name} completed after {_took(record)}."
         case "failed":
-            return f"{name} failed after {_took(record)}: {record.sentence}. run.retry() goes on just before the failure."
+            return f"{name} failed after {_took(record)}: {said} run.retry() goes on just before the failure."
         case "cancelled":
-            return f"{name} was cancelled: {record.sentence or 'no reason was given'}."
+            return f"{name} was cancelled: {said}"
         case "paused":
-            return f"{name} is paused: {record.sentence}."
+            return f"{name} is paused: {said}" + ("" if "resume()" in said else " run.resume() goes on.")
         case "parked":
-            return f"{name} is parked ({record.reason}): {record.sentence}. run.resume() tries again."
+            return f"{name} is parked ({record.reason}): {said} run.resume() tries again."
         case "pending":
             return _pending(name, record, now)
         case "running":
-            return f"{name} is running{_step_now(asks, now)}{f', carried by {owner}' if owner else ''}."
+            return _running(name, record, asks, now, owner)
         case _:
             return f"{name} waits {_waits_for(record, asks, now)}."
+
+
+def short(record: RunRecord, now: float) -> str:
+    """The same for a line of a list, from the row alone: what it waits for, or how it ended."""
+    if record.status == "pending":
+        later = record.ready_at is not None and record.ready_at > now
+        return f"begins {_at(record.ready_at, now)}" if later and record.ready_at is not None else "has not begun"
+    if record.status != "waiting":
+        first, _, more = (record.sentence or "").strip().partition("\n")
+        return first + (" …" if more else "")
+    waits = _waits(record)
+    if waits is None or (record.ready_at is not None and record.ready_at <= now):
+        return "its next turn"
+    if waits.kind != "timer":
+        again = f", again {_at(waits.due, now)}" if waits.due is not None and waits.due > now else ""
+        return f"step `{waits.name}`{again}"
+    return f"a timer, due {_at(waits.due, now)}" if waits.due is not None else "a timer"
 
 
 def _pending(name: str, record: RunRecord, now: float) -> str:
     if record.ready_at is not None and record.ready_at > now:
         return f"{name} begins {_at(record.ready_at, now)}."
-    return f"{name} has not begun; nobody carries it yet: open the log in a kernel or with `durable worker`."
+    return f"{name} has not begun; nobody carries it yet: {_CARRY_IT}."
+
+
+def _running(name: str, record: RunRecord, asks: dict[int, Asked], now: float, owner: str | None) -> str:
+    if record.owner is None:  # whoever carried it has gone
+        return f"{name} was being carried by a process that has ended, and goes on when somebody takes it up: {_CARRY_IT}."
+    return f"{name} is running{_step_now(asks, now)}{f', carried by {owner}' if owner else ''}."
 
 
 def _waits_for(record: RunRecord, asks: dict[int, Asked], now: float) -> str:
-    waits = msgspec.json.decode(record.waits, type=_Waits) if record.waits else None
-    if waits is None:
-        return "for its next turn"
+    waits = _waits(record)
+    if waits is None or (record.ready_at is not None and record.ready_at <= now):
+        return f"for its next turn, which is due: {_CARRY_IT}, unless one is at it"
     if waits.kind == "timer":
         return f"for a timer, due {_at(waits.due, now)}" if waits.due is not None else "for a timer"
     asked = asks.get(waits.ask)
@@ -60,6 +86,14 @@ def _waits_for(record: RunRecord, asks: dict[int, Asked], now: float) -> str:
     return f"for step `{waits.name}`"
 
 
+def _waits(record: RunRecord) -> _Waits | None:
+    """What the row says it waits for; None when it says nothing, or nothing that this version understands."""
+    try:
+        return msgspec.json.decode(record.waits, type=_Waits) if record.waits else None
+    except msgspec.MsgspecError:
+        return None
+
+
 def _step_now(asks: dict[int, Asked], now: float) -> str:
     open_asks = [asked for asked in asks.values() if asked.answer is None and not asked.is_aside and asked.kind == "step"]
     if not open_asks:
@@ -67,6 +101,12 @@ def _step_now(asks: dict[int, Asked], now: float) -> str:
     asked = open_asks[-1]
     since = asked.attempts[-1].started_at if asked.attempts else asked.at
     return f" step `{asked.name}` for {spoken(max(0.0, now - since))}"
+
+
+def _ended_sentence(text: str | None) -> str:
+    """With one full stop at its end, whoever wrote it."""
+    text = (text or "").strip() or "no reason was given"
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
 def _took(record: RunRecord) -> str:

@@ -417,7 +417,8 @@ if __name__ == "__main__":
 RESTORE = """
 import json, sys
 from pathlib import Path
-from durable_nb.flows.code import digest, read
+from durable_nb.flows.code import read
+from durable_nb.flows.fingerprint import digest
 from durable_nb.flows.restore import restore
 
 def resolve(kind, name):
