@@ -7,12 +7,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from durable_nb.clock import Clock, SystemClock
-from durable_nb.client import ENDED, Client
+from durable_nb.client import SETTLED, Client
 from durable_nb.codec.sign import load_signer
 from durable_nb.errors import BadOption, LogClosed, LogError, Untrusted
 from durable_nb.flows import host as hosts
@@ -94,27 +95,35 @@ class App:
 
     def result(self, id: str, timeout: float | None) -> Any:
         """Wait until the run has ended, or waits for a person."""
-        deadline = None if timeout is None else time.monotonic() + timeout
         record = self.client.record(id)
-        while record.status not in ENDED and record.status not in ("parked", "paused"):
-            self._check_open()
-            left = _LOOK if deadline is None else min(_LOOK, deadline - time.monotonic())
-            if left <= 0:
-                raise TimeoutError(f"{self.client.why(id)} It was waited for {timeout} s")
-            self._wait_for_news(record, left)
-            record = self.client.record(id)
+        if record.status not in SETTLED:
+            record = self._wait(record, timeout)
         return self.client.outcome(record)
 
-    def _wait_for_news(self, record: RunRecord, left: float) -> None:
-        runtime = self.runtime
-        if runtime is None:
+    def _wait(self, record: RunRecord, timeout: float | None) -> RunRecord:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._listening(record.key) as news:
+            while True:
+                record = self.client.record(record.id)
+                if record.status in SETTLED:
+                    return record
+                self._check_open()
+                left = _LOOK if deadline is None else min(_LOOK, deadline - time.monotonic())
+                if left <= 0:
+                    raise TimeoutError(f"{self.client.why(record.id)} It was waited for {timeout} s")
+                self._wait_for_news(news, left)
+
+    def _listening(self, run: int) -> AbstractContextManager[threading.Event | None]:
+        return nullcontext() if self.runtime is None else self.runtime.listening(run)
+
+    def _wait_for_news(self, news: threading.Event | None, left: float) -> None:
+        if news is None or self.runtime is None:
             time.sleep(min(left, 0.01))
-        elif not runtime.options.carriers:
+        elif not self.runtime.options.carriers:
             self._drive(left)
         else:
-            with runtime.news:
-                if self.store.run_by_key(record.key) == record:
-                    runtime.news.wait(left)
+            news.wait(left)
+            news.clear()
 
     def _drive(self, left: float) -> None:
         """Without carriers, whoever waits for a run carries what is due."""
@@ -172,14 +181,15 @@ class App:
     def follow(self, id: str) -> Iterator[e.AnyEvent]:
         """The events of a run, as they come, until it ends or waits for a person."""
         key, seen = self.client.record(id).key, 0
-        while True:
-            record = self.client.record(id)
-            for row in self.store.history(key, seen):
-                seen = row.seq
-                yield wire.event_of(row)
-            if record.status in ENDED or record.status in ("parked", "paused"):
-                return
-            self._wait_for_news(record, _LOOK)
+        with self._listening(key) as news:
+            while True:
+                record = self.client.record(id)
+                for row in self.store.history(key, seen):
+                    seen = row.seq
+                    yield wire.event_of(row)
+                if record.status in SETTLED:
+                    return
+                self._wait_for_news(news, _LOOK)
 
     def freeze(self, id: str, path: Any) -> None:
         Path(path).write_bytes(self.client.frozen(id))

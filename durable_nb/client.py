@@ -1,12 +1,12 @@
 """Everything one can do with a log without carrying its runs: start, find, read, steer. Works beside a dead kernel too."""
 
 import base64
-import secrets
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
+from durable_nb.chance import token
 from durable_nb.errors import Refused, RunConflict, RunFailed, RunParked, RunPaused, UnknownRun
 from durable_nb.flows.flow import Flow
 from durable_nb.flows.host import StartOptions
@@ -23,6 +23,7 @@ from durable_nb.stores.protocol import Commit, NewMail, NewRun, Release, RunReco
 from durable_nb.views.sentences import why as why_sentence
 
 ENDED = frozenset({"completed", "failed", "cancelled"})
+SETTLED = ENDED | {"parked", "paused"}  # ended, or waiting for a person
 
 
 class Client:
@@ -68,7 +69,7 @@ class Client:
         named = flow.arguments.named(args, kwargs)
         arguments = self.values.keep_arguments(named, f"flow `{flow.name}`")
         code = self.definitions.pin(flow)
-        uid, now = secrets.token_hex(16), self._now()
+        uid, now = token(16).hex(), self._now()
         event = e.Started(seq=1, at=now, flow=flow.name, code=code, mark="", arguments=arguments, version=options.version)
         row = self.values.mark_row(wire.row_of(event), uid)
         ready = now + options.delay
@@ -264,4 +265,4 @@ class Client:
 
 def new_id() -> str:
     """An automatic id: "~" and twelve characters that cannot be misread."""
-    return "~" + base64.b32encode(secrets.token_bytes(8)).decode().lower()[:12]
+    return "~" + base64.b32encode(token(8)).decode().lower()[:12]

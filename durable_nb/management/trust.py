@@ -7,7 +7,7 @@ from durable_nb.codec.sign import Signer
 from durable_nb.errors import Corrupt, Refused
 from durable_nb.flows.values import Values, digest_of
 from durable_nb.history.events import Row
-from durable_nb.stores.protocol import Commit, Mail, NewMail, Query, Release, RunRecord, Store
+from durable_nb.stores.protocol import Commit, Mail, MailArrived, NewMail, Query, Release, RunRecord, Store
 
 _PAGE = 200  # runs looked up at once
 _ROWS = 1000  # rows written in one transaction
@@ -45,7 +45,7 @@ def describe(store: Store, signer: Signer) -> Description:
 
 
 def trust(store: Store, signer: Signer, owner: int, now: float) -> Accepted:
-    """Sign every value, definition and at last the log itself; killed on the way, it is untrusted and can be run again."""
+    """Sign every value, every definition and last the log itself; killed on the way, it can be run again."""
     store.bury(now)
     _refuse_carried(store)
     log = store.log()
@@ -64,7 +64,9 @@ def _refuse_carried(store: Store) -> None:
     """Whoever carries runs now signs with the other key, beside us and after us."""
     for owner in store.owners():
         if owner.is_alive and owner.runs:
-            raise Refused(f"{owner.label} on {owner.host} carries runs of this log right now; stop it, then trust the log")
+            raise Refused(
+                f"{owner.label} on {owner.host} carries runs of this log right now; stop it, then trust the log"
+            )
 
 
 def _every_run(store: Store) -> Iterator[RunRecord]:
@@ -102,7 +104,7 @@ def _sign_codes(store: Store, values: Values) -> int:
 
 
 def _sign_mail(store: Store, values: Values, record: RunRecord, owner: int, now: float) -> None:
-    """Put the answers that lie in the inbox again, signed. First all of them, then the old ones go: none is ever lost."""
+    """Put the answers in the inbox again, signed: first all of them, then the old ones go, so that none is lost."""
     before = store.mail(record.key)
     if all(_signed(values, mail, record.uid) == mail.value for mail in before):
         return
@@ -129,9 +131,13 @@ def _signed(values: Values, mail: Mail, uid: str) -> bytes:
 
 def _release(store: Store, record: RunRecord, old: list[int], now: float) -> None:
     """Drop the old mail and give the run back as it was, due at once where it can run at all."""
-    present = store.run_by_key(record.key)
     is_live = record.status in ("pending", "running", "waiting")
     ready = min(record.ready_at if record.ready_at is not None else now, now) if is_live else None
     release = Release(record.status, ready, record.reason, record.sentence, record.waits, record.outcome)
-    mark = present.mail if present is not None else record.mail
-    store.commit(Commit(record.key, record.lease, mark, (), record.updated_at, orders=old, release=release))
+    while (present := store.run_by_key(record.key)) is not None:
+        commit = Commit(record.key, record.lease, present.mail, (), record.updated_at, orders=old, release=release)
+        try:
+            store.commit(commit)
+        except MailArrived:
+            continue  # from somebody else, just now; it is theirs to sign
+        return

@@ -44,7 +44,7 @@ def carry_run(runtime: "Runtime", record: RunRecord, echo: bool = False) -> Carr
             carry.broken = broken
         finally:
             runtime.carries.pop(record.key, None)
-            runtime.announce()
+            runtime.announce(record.key)
         if carry.broken is not None:
             runtime.strand(record)
         return carry

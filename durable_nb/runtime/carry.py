@@ -157,6 +157,8 @@ class Carry:
     def release(self, rows: Sequence[Row], release: Release, **more: Any) -> None:
         """Write what is left and give the lease back; MailArrived when there is mail the code has not seen."""
         self.commit(rows, release=release, **more)
+        if release.ready_at is not None:
+            self.runtime.note_due(release.ready_at)
         self.flush_output()
 
     def flush_output(self) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 class Interrupts:
     """Installed for a whole carry. `enter_engine`/`leave_engine` mark what may not be interrupted."""
 
+    spares_commits = True  # read by the store: this handler never raises in the middle of a commit
+
     def __init__(self) -> None:
         self.in_user_code = False
         self.is_pressed = False

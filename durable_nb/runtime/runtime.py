@@ -4,6 +4,8 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from durable_nb.errors import LogClosed, LogError
 from durable_nb.flows.place import watch_threads
@@ -31,7 +33,8 @@ class Runtime:
         self.definitions = definitions
         self.owner = store.register(self.label, self.now())
         self.carries: dict[int, Carry] = {}
-        self.news = threading.Condition()
+        self._waiters: dict[int, list[threading.Event]] = {}
+        self._waiters_lock = threading.Lock()
         self.is_stopping = False
         self.is_patient = bool(options.carriers)
         self.flusher = Flusher(self)
@@ -67,10 +70,26 @@ class Runtime:
             carry.tell()
         self.carriers.nudge()
 
-    def announce(self) -> None:
-        """Something about some run has changed: whoever waits for a run looks again."""
-        with self.news:
-            self.news.notify_all()
+    def announce(self, run: int | None = None) -> None:
+        """Something about this run (or any) has changed: whoever waits for it looks again."""
+        with self._waiters_lock:
+            events = self._waiters.get(run, ()) if run is not None else [e for es in self._waiters.values() for e in es]
+            for event in events:
+                event.set()
+
+    @contextmanager
+    def listening(self, run: int) -> Iterator[threading.Event]:
+        """An event that is set whenever the run may have changed."""
+        event = threading.Event()
+        with self._waiters_lock:
+            self._waiters.setdefault(run, []).append(event)
+        try:
+            yield event
+        finally:
+            with self._waiters_lock:
+                self._waiters[run].remove(event)
+                if not self._waiters[run]:
+                    del self._waiters[run]
 
     def strand(self, record: RunRecord) -> None:
         """A run whose turn could not be written: it is given back as soon as the log can be written again."""

@@ -62,6 +62,7 @@ class Database:
         self._read_lock = _thread.allocate_lock()
         self._queue: deque[_Item] = deque()
         self._refusal: tuple[type[LogError], str | None] | None = None
+        self._changes = 0
         self._files: dict[str, Identity | None] = {}
         if reader is not None:
             # The -wal too: a new one under an open log would not be seen by those who hold the old one.
@@ -117,6 +118,23 @@ class Database:
             patience = patience or self._patience()
             next(patience)
 
+    def changes(self) -> int:
+        """A number that differs when another process has committed since; our own commits do not count.
+
+        Asked on the writer, which sees others only, and only when nobody writes: who writes will look again.
+        """
+        self._refuse()
+        if not self._mutex.acquire(False):
+            return self._changes
+        try:
+            self._changes = int(self._writer.execute("pragma data_version").fetchone()[0])
+        except sqlite.OperationalError as error:
+            if not is_busy(error):
+                raise self._mapped(error) from error
+        finally:
+            self._hand_on()
+        return self._changes
+
     def check_file(self) -> None:
         """Raise LogMissing, now and from now on, when the file was removed or replaced."""
         try:
@@ -128,7 +146,12 @@ class Database:
 
     def copy_to(self, target: Connection) -> None:
         """Copy the log as it is into another connection."""
-        self.transact(lambda connection: connection.backup(target))
+        self._refuse()
+        self._mutex.acquire()
+        try:
+            self._writer.backup(target)
+        finally:
+            self._hand_on()
 
     def close(self) -> None:
         """Refuse everything from now on, let the running commit end, and close; again is fine, in a child nothing."""

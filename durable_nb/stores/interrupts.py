@@ -1,9 +1,13 @@
 """Ctrl-C and commits: an exception out of a signal handler must not land between a lock and its release."""
 
+import _signal  # signal.getsignal without turning the answer into an enum: 0.1 instead of 3 µs, at every commit
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any
+
+
+_SIGINT = int(signal.SIGINT)
 
 
 class Shield:
@@ -35,5 +39,5 @@ def is_exposed() -> bool:
     """
     if threading.get_ident() != threading.main_thread().ident:
         return False
-    handler = signal.getsignal(signal.SIGINT)
+    handler = _signal.getsignal(_SIGINT)
     return callable(handler) and not getattr(getattr(handler, "__self__", None), "spares_commits", False)

@@ -336,7 +336,7 @@ class Store(Protocol):
         ...
 
     def changes(self) -> int:
-        """A number that differs when any process has committed since the last look; a microsecond or two."""
+        """A number that differs when another process has committed since the last look; a microsecond or two."""
         ...
 
     def abandon(self) -> None:

@@ -55,7 +55,7 @@ class SqliteStore:
         self.replace_marks, self.delete = admin.replace_marks, admin.delete
 
     def changes(self) -> int:
-        return int(self.database.read("pragma data_version")[0][0])
+        return self.database.changes()
 
     def explore(self) -> Any:
         """In memory it is a copy of now."""
@@ -65,6 +65,9 @@ class SqliteStore:
         else:
             connection = reading(self.database.path)
         return importlib.import_module("sqlite_utils").Database(connection)
+
+    def abandon(self) -> None:
+        self.close()  # which retires nobody either
 
     def close(self) -> None:
         self.checkpointer.close()

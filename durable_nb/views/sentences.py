@@ -64,7 +64,9 @@ def _pending(name: str, record: RunRecord, now: float) -> str:
 
 def _running(name: str, record: RunRecord, asks: dict[int, Asked], now: float, owner: str | None) -> str:
     if record.owner is None:  # whoever carried it has gone
-        return f"{name} was being carried by a process that has ended, and goes on when somebody takes it up: {_CARRY_IT}."
+        return (
+            f"{name} was being carried by a process that has ended, and goes on when somebody takes it up: {_CARRY_IT}."
+        )
     return f"{name} is running{_step_now(asks, now)}{f', carried by {owner}' if owner else ''}."
 
 
@@ -95,7 +97,9 @@ def _waits(record: RunRecord) -> _Waits | None:
 
 
 def _step_now(asks: dict[int, Asked], now: float) -> str:
-    open_asks = [asked for asked in asks.values() if asked.answer is None and not asked.is_aside and asked.kind == "step"]
+    open_asks = [
+        asked for asked in asks.values() if asked.answer is None and not asked.is_aside and asked.kind == "step"
+    ]
     if not open_asks:
         return ""
     asked = open_asks[-1]

@@ -108,7 +108,9 @@ def draw(lines: Sequence[Line], began: float, until: float) -> list[str]:
     drawn: list[str] = []
     for line in lines:
         asked = line.asked
-        bar = _bar(asked.at, line.ended_at if line.ended_at is not None else until, began, until, line.outcome == "open")
+        bar = _bar(
+            asked.at, line.ended_at if line.ended_at is not None else until, began, until, line.outcome == "open"
+        )
         drawn.append(f"{asked.seq:>5}  {bar}  {_title(line)}: {_outcome(line, until)}")
         if len(asked.attempts) > 1:
             drawn += [f"{'':>{_WIDTH + 11}}{_attempt(one, line, until)}" for one in asked.attempts]

@@ -1,0 +1,171 @@
+"""The verbs that carry runs: worker, and run."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+import msgspec
+
+from durable_nb.app import App, connect
+from durable_nb.cli.exits import Exit, exit_of_status
+from durable_nb.cli.load import flow_of, see_folder, stem
+from durable_nb.cli.reading import Plain
+from durable_nb.cli.render import say_error
+from durable_nb.client import new_id
+from durable_nb.codec import values as codec
+from durable_nb.codec.preview import preview
+from durable_nb.durations import spoken
+from durable_nb.errors import BadOption, RunParked, RunPaused, Untrusted
+from durable_nb.history import wire
+from durable_nb.views.values import failure_form, value_form
+
+RUN_KEYS = ("failure", "flow", "id", "result", "status")
+_LOOK = 0.05  # seconds between looks whether everything is done
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+# worker
+
+
+def worker(url: str, carriers: int = 4, workers: int = 32, durability: str = "full", until_idle: bool = False) -> Plain:
+    """Carry the runs of a log until a signal comes, or until nothing is due."""
+    if not carriers:
+        raise BadOption("--carriers 0 carries nothing; give at least 1")
+    see_folder(Path.cwd())
+    stop = threading.Event()
+    with _stopped_by_signals(stop), connect(url, carriers=carriers, workers=workers, durability=durability) as app:
+        if not app.is_trusted:
+            raise Untrusted
+        since, before = time.monotonic(), app.store.counts()
+        click.echo(f"worker {os.getpid()} carries {url} with {carriers} carriers and {workers} workers")
+        _wait(app, stop, until_idle)
+        after = app.store.counts()
+    ended = ", ".join(_more(before, after)) or "no run ended"
+    return {"line": f"worker {os.getpid()} ends after {spoken(time.monotonic() - since)}: {ended}"}
+
+
+def _more(before: dict[str, int], after: dict[str, int]) -> Iterator[str]:
+    for status in ("completed", "failed", "cancelled", "parked"):
+        more = after.get(status, 0) - before.get(status, 0)
+        if more > 0:
+            yield f"{more} {status}"
+
+
+@contextmanager
+def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+    """Signals ask for an orderly end; a second one of a kind is as deadly as ever."""
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, before[number])
+
+    ask.never_raises = True  # type: ignore[attr-defined]  # so that commits on this thread need no shield
+    try:
+        for number in _SIGNALS:
+            signal.signal(number, ask)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _wait(app: App, stop: threading.Event, until_idle: bool) -> None:
+    """Until told to stop; or until two looks in a row find nothing to do, since claimed work shows only a moment later."""
+    idle = 0
+    while not stop.wait(_LOOK if until_idle else None):
+        idle = idle + 1 if _is_idle(app) else 0
+        if idle == 2:
+            return
+
+
+def _is_idle(app: App) -> bool:
+    runtime = app.runtime
+    assert runtime is not None
+    due = app.store.next_due()
+    if due is not None and due <= app.clock.now():
+        return False
+    held = sum(owner.runs for owner in app.store.owners() if owner.key == runtime.owner)
+    return not held and not runtime.workers.busy and not runtime.carriers.has_backlog
+
+
+# run
+
+
+def run(url: str | None, target: str, id: str | None = None, params: tuple[str, ...] = ()) -> Plain:
+    """Carry a run of the flow here, begun or not, until it ends or waits for a person."""
+    flow = flow_of(target)
+    arguments = dict(_parameter(text) for text in params)
+    id = id if id is not None else new_id()
+    begun = flow[id]
+    with connect(url if url is not None else str(Path.cwd() / f"{stem(target)}.durable.db")) as app:
+        click.echo(f"run {id}", err=True)
+        try:
+            begun(**arguments)
+        except KeyboardInterrupt as stopped:
+            raise KeyboardInterrupt(_kept(app, id)) from stopped
+        except (RunParked, RunPaused) as waits:
+            raise type(waits)(f"{waits} `durable resume {id}` lets it go on") from waits
+        except (Exception, SystemExit):
+            if app.store.run(id) is None or app.record(id).status not in ("failed", "cancelled"):
+                raise  # not what the flow came to, but why it could not be carried
+        return _outcome(app, id)
+
+
+def _kept(app: App, id: str) -> str:
+    record = app.store.run(id)
+    if record is None:
+        return f"run {id!r} was not begun"
+    if record.status == "paused":
+        return f"run {id!r} is paused, {record.sentence}; `durable resume {id}`, then the same command goes on"
+    return f"run {id!r} is kept, and the same command goes on with it"
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    """name=value; a value that is JSON is that, any other is text."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise BadOption(f"-p {text!r} is not name=value")
+    try:
+        return name, msgspec.json.decode(value)
+    except msgspec.DecodeError:
+        return name, value
+
+
+def _outcome(app: App, id: str) -> Plain:
+    record = app.record(id)
+    ended = wire.decode_ended(record.outcome) if record.outcome is not None else wire.Ended(0)
+    shown = None
+    if ended.value is not None:
+        result = app.client.outcome(record)
+        shown = result if isinstance(result, str) else _shown(result)
+    if ended.failure is not None:
+        say_error(
+            f"run {id!r} failed: {ended.failure.sentence}"
+            + (f" ({ended.failure.where})" if ended.failure.where else "")
+        )
+    return {
+        "failure": failure_form(ended.failure) if ended.failure is not None else None,
+        "flow": record.flow,
+        "id": id,
+        "result": value_form(ended.value) if ended.value is not None else None,
+        "status": record.status,
+        "text": shown,
+    }
+
+
+def _shown(result: object) -> str:
+    """JSON where it is all that, so that a shell can go on with it."""
+    json = codec.plain_json(result)
+    return json.decode() if json is not None else preview(result)
+
+
+def run_exit(data: Plain) -> Exit:
+    return exit_of_status(data["status"])
