@@ -62,8 +62,12 @@ class App:
 
     def start(self, flow: Flow[..., Any], id: str | None, args: Any, kwargs: Any, options: StartOptions) -> str:
         self._check_open()
-        record, _ = self.client.start(flow, id, args, kwargs, options, None)
-        if self.runtime is not None:
+        runtime = self.runtime
+        owner = runtime.owner if runtime is not None and runtime.carriers.has_room() else None
+        record, is_created = self.client.start(flow, id, args, kwargs, options, owner)
+        if is_created and record.owner is not None and runtime is not None:
+            runtime.carriers.give(record)
+        elif self.runtime is not None:
             self.runtime.note_due(record.ready_at if record.ready_at is not None else self.clock.now())
             self.runtime.carriers.nudge()
         return record.id
@@ -79,13 +83,13 @@ class App:
             carried = carry_run(runtime, claimed, echo=True)
             if carried.broken is not None:
                 raise carried.broken
-            after = self.client.record(record.id)
-            if carried.error is not None and after.status == "failed":
+            record = self.client.record(record.id)
+            if carried.error is not None and record.status == "failed":
                 raise carried.error
             if carried.was_interrupted:
-                raise KeyboardInterrupt(f'run {record.id!r} is paused: {after.sentence}; runs["{record.id}"].resume()')
-            if after.ready_at is not None:
-                runtime.note_due(after.ready_at)
+                raise KeyboardInterrupt(f'run {record.id!r} is paused: {record.sentence}; runs["{record.id}"].resume()')
+            if record.status in SETTLED:
+                return self.client.outcome(record)
         try:
             return self.result(record.id, None)
         except KeyboardInterrupt:
@@ -142,7 +146,7 @@ class App:
             carried = carry_run(runtime, record)
             if carried.broken is not None:
                 raise carried.broken
-        return bool(found) or runtime.workers.run_one()
+        return bool(found) or runtime.workers.run_one() or runtime.look_after()
 
     def record(self, id: str) -> RunRecord:
         return self.client.record(id)

@@ -78,7 +78,7 @@ def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
 
 
 def _wait(app: App, stop: threading.Event, until_idle: bool) -> None:
-    """Until told to stop; or until two looks in a row find nothing to do, since claimed work shows only a moment later."""
+    """Until told to stop; or until two looks in a row find nothing to do, for claimed work shows a moment later."""
     idle = 0
     while not stop.wait(_LOOK if until_idle else None):
         idle = idle + 1 if _is_idle(app) else 0

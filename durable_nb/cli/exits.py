@@ -7,6 +7,10 @@ import click
 from durable_nb import errors
 
 
+class Interrupted(Exception):  # noqa: N818 - not an error
+    """Ctrl-C, under a name that click has no opinion about: of KeyboardInterrupt it would lose the words."""
+
+
 class Exit(IntEnum):
     """The whole list; `durable --help` prints it."""
 
@@ -44,7 +48,7 @@ def exit_of(error: BaseException) -> Exit:
             return Exit.NEEDS_YOU
         case errors.RunFailed() | errors.RunCancelled() | errors.StepFailed():
             return Exit.FAILED
-        case KeyboardInterrupt() | click.Abort():
+        case Interrupted() | KeyboardInterrupt() | click.Abort():
             return Exit.INTERRUPTED
         case _ if isinstance(error, _USAGE):
             return Exit.USAGE

@@ -14,11 +14,12 @@ from durable_nb import __version__
 from durable_nb.app import connect
 from durable_nb.cli import choose, query, verbs
 from durable_nb.cli.choose import Choice
-from durable_nb.cli.exits import MEANINGS, Exit, exit_of
+from durable_nb.cli.exits import MEANINGS, Exit, Interrupted, exit_of
 from durable_nb.cli.logs import chosen, existing
 from durable_nb.cli.render import print_out, say_error
 from durable_nb.cli.verb import Verb
 
+_OPTIONS = {"delete(force=True)": "--force", "retry(redo=True)": "--redo"}
 _EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code.value:>3}  {meaning}" for code, meaning in MEANINGS.items())
 
 
@@ -37,7 +38,7 @@ def run(arguments: Sequence[str]) -> int:
         # Whoever read has gone; the flush at the end of Python must not complain about it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.BROKEN_PIPE
-    except BaseException as error:  # noqa: BLE001 - every error becomes a line and an exit code
+    except BaseException as error:
         if choice.is_debugging:
             raise
         return _told(error)
@@ -47,15 +48,23 @@ def _told(error: BaseException) -> int:
     if isinstance(error, SystemExit | GeneratorExit):
         raise error
     code = exit_of(error)
-    if isinstance(error, click.ClickException):
-        context = getattr(error, "ctx", None)
-        hint = f"; {context.command_path} --help lists what there is" if context is not None else ""
+    if isinstance(error, click.UsageError):
+        hint = f"; `{error.ctx.command_path} --help` lists what there is" if error.ctx is not None else ""
         say_error(f"{error.format_message().rstrip('.')}{hint}")
+    elif isinstance(error, click.ClickException):
+        say_error(error.format_message())
     elif code is Exit.DEFECT:
         say_error(f"{type(error).__name__}: {error} (--debug shows where; this should not happen, please report it)")
     elif str(error):
-        say_error(str(error))
+        say_error(_for_a_shell(str(error)))
     return code
+
+
+def _for_a_shell(text: str) -> str:
+    """Advice that names a Python call names its option instead."""
+    for call, option in _OPTIONS.items():
+        text = text.replace(call, option)
+    return text
 
 
 def group() -> click.Group:
@@ -105,24 +114,32 @@ def _command(verb: Verb) -> click.Command:
 
 def _callback(verb: Verb) -> Callable[..., int]:
     def callback(as_json: bool = False, as_csv: bool = False, **given: Any) -> int:
-        with contextlib.ExitStack() as stack:
-            first = _first(verb, stack)
-            # What flows and steps print must not mix with the JSON.
-            with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-                data = verb.call(*first, **given)
-            if verb.is_lines:
-                return _print_lines(verb, data, as_json)
-            if as_csv:
-                click.echo(query.as_csv(data), nl=False)
-            elif as_json:
-                _print_json(verb, data)
-            else:
-                shown = verb.show(data)
-                if shown is not None:
-                    print_out(shown)
-            return verb.exit_code(data)
+        try:
+            return _done(verb, given, as_json, as_csv)
+        except KeyboardInterrupt as interrupt:
+            raise Interrupted(str(interrupt)) from interrupt
 
     return callback
+
+
+def _done(verb: Verb, given: dict[str, Any], as_json: bool, as_csv: bool) -> int:
+    """Do what the verb does, print what came of it, and say how it ended."""
+    with contextlib.ExitStack() as stack:
+        first = _first(verb, stack)
+        # What flows and steps print must not mix with the JSON.
+        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+            data = verb.call(*first, **given)
+        if verb.is_lines:
+            return _print_lines(verb, data, as_json)
+        if as_csv:
+            click.echo(query.as_csv(data), nl=False)
+        elif as_json:
+            _print_json(verb, data)
+        else:
+            shown = verb.show(data)
+            if shown is not None:
+                print_out(shown)
+        return verb.exit_code(data)
 
 
 def _first(verb: Verb, stack: contextlib.ExitStack) -> tuple[Any, ...]:

@@ -121,7 +121,7 @@ def show(app: App, id: str) -> Plain:
 
 def _with_moments(form: Plain) -> Plain:
     """Times as people and other programs read them."""
-    changed = {name: moment(form[name]) for name in form if name in ("due", "retry_at") or name.endswith("_at")}
+    changed: Plain = {name: moment(form[name]) for name in form if name in ("due", "retry_at") or name.endswith("_at")}
     changed |= {"at": moment(form["at"])} if "at" in form else {}
     if "attempts" in form:
         changed["attempts"] = [_with_moments(one) for one in form["attempts"]]

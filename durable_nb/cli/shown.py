@@ -117,14 +117,6 @@ def sentence(data: Plain) -> RenderableType:
     return text_of(data["why"])
 
 
-def events(data: list[Plain]) -> RenderableType:
-    rows = [
-        (event["seq"], milliseconds(event["at"]), event["kind"], event["name"] or "", one_line(event["what"]))
-        for event in data
-    ]
-    return table_of(("seq", "time (UTC)", "kind", "name", "what"), rows)
-
-
 def event(data: Plain) -> RenderableType:
     """One line, because what comes next is not known yet."""
     name = data["name"] or ""

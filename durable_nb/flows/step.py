@@ -25,9 +25,10 @@ R = TypeVar("R")
 class Use:
     """One call of a step, as the runtime performs it."""
 
-    __slots__ = ("args", "elsewhere", "kwargs", "named", "step")
+    __slots__ = ("args", "elsewhere", "is_direct", "kwargs", "named", "step")
 
     def __init__(self, step: "Step[..., Any]", args: Any, kwargs: Any, named: dict[str, Any], elsewhere: bool) -> None:
+        self.is_direct = False  # plain arguments, and nothing between the ask and the first attempt
         self.step = step
         self.args = args
         self.kwargs = kwargs
@@ -94,6 +95,7 @@ class Step(Generic[P, R]):
         use = Use(self, args, kwargs, named, elsewhere)
         json = plain_json(named) if self.options_.codec is None else None
         if json is not None and len(json) < 65536 and not elsewhere and not self.options_.delay:
+            use.is_direct = True
             return calls.Ask("step", self.name, calls.plain_step(json), use)
         turn.reader.check_handed(turn, named, self.name)
         value = turn.reader.keep_arguments(named, f"step `{self.name}`", self.options_.codec)

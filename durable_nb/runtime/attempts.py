@@ -80,7 +80,7 @@ def _begin_next(carry: "Carry", use: Use, asked: Asked) -> int | None:
 def _attempt(carry: "Carry", row: Row, use: Use, number: int) -> Row | None:
     """One attempt. Its answer, or None when another attempt follows or the turn ends."""
     record = carry.record
-    here = StepPlace(record.id, record.uid, record.execution, row.seq, use.step.name, number, lambda detail: None)
+    here = StepPlace(record.id, record.uid, record.execution, row.seq, use.step.name, number, _silent)
     here.sink = carry.sink
     before = _look(use)
     token = place.set(here)
@@ -95,15 +95,20 @@ def _attempt(carry: "Carry", row: Row, use: Use, number: int) -> Row | None:
         return None
     except BaseException as error:  # noqa: BLE001 - whatever a body raises is an outcome
         carry.interrupts.enter_engine()
-        return _failed(carry, row, use, number, error)
+        answer = _failed(carry, row, use, number, error)
+    else:
+        answer = _returned(carry, row, use, number, value)
     finally:
         carry.step_since = 0.0
         place.reset(token)
-    answer = _returned(carry, row, use, number, value)
-    if answer is not None and _look(use) != before:
+    if before is not None and _look(use) != before:
         _park_changed(carry, row, use)
         return None
     return answer
+
+
+def _silent(detail: Any) -> None:
+    """Nobody listens to the heartbeat of a step in place: its thread is its life."""
 
 
 def _returned(carry: "Carry", row: Row, use: Use, number: int, value: Any) -> Row | None:
@@ -159,6 +164,6 @@ def _park_changed(carry: "Carry", row: Row, use: Use) -> None:
     carry.park(
         "argument_changed",
         f"step `{use.step.name}` has changed one of its arguments ({', '.join(use.named)}) in place; a replay, which does "
-        "not run it again, would not see the change. Its result is safe; let it return what it changed, then run.resume()",
+        "not run it again, would not see the change. Its outcome is safe; let it return what it changed, then run.resume()",
         row.seq,
     )

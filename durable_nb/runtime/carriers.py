@@ -36,7 +36,7 @@ def carry_run(runtime: "Runtime", record: RunRecord, echo: bool = False) -> Carr
             with carry.interrupts:
                 settle(carry, _turn(carry))
         except MailArrived:
-            record = record._replace(mail=max(record.mail, carry.mail_known) + 1)
+            record = record._replace(mail=runtime.mark(record.key))
             continue
         except LeaseLost:
             _logger.info("run %r was taken over by another process", record.id)
@@ -127,6 +127,22 @@ class Carriers:
             if self._idle:
                 self._news.notify()
             elif len(self._threads) - self._lent() < self._limit and len(self._threads) < self._most:
+                self._begin_thread()
+
+    def has_room(self) -> bool:
+        """Whether a run that starts now would be carried at once; then it may be born leased and skip the claim."""
+        with self._lock:
+            if self._is_stopping or self._local or self._is_dirty:
+                return False
+            return self._idle > 0 or len(self._threads) - self._lent() < self._limit
+
+    def give(self, record: RunRecord) -> None:
+        """Carry this run, which is leased by us already."""
+        with self._lock:
+            self._local.append(record)
+            if self._idle:
+                self._news.notify()
+            elif len(self._threads) < self._most:
                 self._begin_thread()
 
     def stop(self, deadline: float) -> None:

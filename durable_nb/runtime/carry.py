@@ -25,7 +25,7 @@ from durable_nb.runtime.mail import row_of_mail
 from durable_nb.runtime.options import PATIENCE
 from durable_nb.runtime.output import Sink
 from durable_nb.runtime.reader import Reader
-from durable_nb.stores.protocol import Commit, LeaseLost, NewWork, Release, RunRecord
+from durable_nb.stores.protocol import Commit, LeaseLost, MailArrived, NewWork, Release, RunRecord
 
 if TYPE_CHECKING:
     from durable_nb.runtime.runtime import Runtime
@@ -54,6 +54,7 @@ class Carry:
         self.head = self.log[-1].seq
         self.mail_known = record.mail
         self.mail_taken = 0
+        self.was_told = False  # there may be mail above the mark
         self.turn: Turn | None = None
         self.waits: Row | None = None  # the ask that the code waits for
         self.ending: Ending | None = None
@@ -69,13 +70,18 @@ class Carry:
         self.interrupts = Interrupts()
         self.sink = Sink(runtime.now, echo)
         self.reader = Reader(runtime.values, runtime.now, self.park)
+        if record.mail:
+            self.look_for_orders()  # no commit will tell of what came before the claim
 
     # the port
 
     def exchange(self, asks: Sequence[Ask], waiting: Sequence[Ticket], open: Mapping[int, Ticket]) -> Sequence[Row] | None:
-        self.interrupts.enter_engine()
+        self.interrupts.in_user_code = False
         try:
-            rows = self._exchange(asks, waiting, open)
+            if len(asks) == 1 and asks[0].kind == "step" and asks[0].body.is_direct and waiting:
+                rows = self._call(asks[0])
+            else:
+                rows = self._exchange(asks, waiting, open)
         except LeaseLost as lost:
             self.ending = Ending("lost", error=lost)
             return None
@@ -85,6 +91,30 @@ class Carry:
         if rows is not None:
             self.interrupts.leave_engine()
         return rows
+
+    def _call(self, ask: Ask) -> Sequence[Row] | None:
+        """A step with plain arguments that runs right here: what nearly every ask is, and what a step costs."""
+        row = Row(self.head + 1, "step", None, ask.name, ask.data, self.runtime.now())
+        with self.lock:
+            pending = self.pending
+            if pending is not None and b'"codec":' in pending.data:
+                rows = None  # it may refer to payloads
+            else:
+                rows = [row] if pending is None else [pending, row]
+                mark = self.runtime.store.append(self.record.key, self.record.lease, self.mail_known, rows)
+                self.pending = None
+                self.log += rows
+                self.head = row.seq
+        if rows is None:
+            self.commit([row])
+        elif mark > self.mail_known:
+            self.mail_known = mark
+            self.look_for_orders()
+        self.waits = row
+        if self.ending is not None or self._is_stopped():
+            return None
+        answer = attempt_here(self, row, ask, True)
+        return None if answer is None else (row, answer)
 
     def _exchange(
         self, asks: Sequence[Ask], waiting: Sequence[Ticket], open: Mapping[int, Ticket]
@@ -155,8 +185,18 @@ class Carry:
             self.log.append(row)
 
     def release(self, rows: Sequence[Row], release: Release, **more: Any) -> None:
-        """Write what is left and give the lease back; MailArrived when there is mail the code has not seen."""
-        self.commit(rows, release=release, **more)
+        """Write what is left and give the lease back; MailArrived when the code would wait although it has mail."""
+        while True:
+            try:
+                self.commit(rows, release=release, **more)
+                break
+            except MailArrived:
+                if release.status == "waiting":
+                    self.flush()  # or the answer that was to ride were lost with this carry, and its step would run again
+                    self.flush_output()
+                    raise
+                # What does not wait needs no mail: a late answer must not undo a pause or an end.
+                self.mail_known = self.runtime.mark(self.record.key)
         if release.ready_at is not None:
             self.runtime.note_due(release.ready_at)
         self.flush_output()
@@ -189,8 +229,8 @@ class Carry:
     # waiting
 
     def tell(self) -> None:
-        """Somebody in this process has put mail for the run."""
-        self.mail_known = max(self.mail_known, self.mail_taken + 1)
+        """There may be mail for the run. Only a commit moves the mark, or it would hide an order from the next one."""
+        self.was_told = True
         self.nudge.set()
 
     def look_for_orders(self) -> None:
@@ -265,7 +305,8 @@ class Carry:
             _, timer = timers.pop(0)
             rows.append(self.new_row("fired", timer, None, b"{}", len(rows) + 1))
         consumed = 0
-        if (not rows or rows[-1].ref != seq) and self.mail_known > self.mail_taken:
+        if (not rows or rows[-1].ref != seq) and (self.was_told or self.mail_known > self.mail_taken):
+            self.was_told = False
             for mail in self.runtime.store.mail(self.record.key, self.mail_taken):
                 if mail.kind == "pause":
                     self.pause(f"paused by {mail.sender}")

@@ -5,12 +5,11 @@ import os
 import pickle
 import sys
 import traceback
-from typing import Any
 
 import cloudpickle
 
 from durable_nb.engine.turn import place
-from durable_nb.errors import StepFailed
+from durable_nb.errors import StepFailed, Unstorable
 from durable_nb.flows import registry
 from durable_nb.flows.place import StepPlace
 from durable_nb.flows.restore import restore
@@ -25,7 +24,7 @@ def main() -> None:
 
 def _answer(order: bytes) -> bytes:
     try:
-        return bytes(cloudpickle.dumps((True, _perform(order))))
+        return _value_answer(order)
     except BaseException as error:  # noqa: BLE001 - whatever the body raises is its outcome
         failure: BaseException = error
     text = "".join(traceback.format_exception(failure))
@@ -38,7 +37,7 @@ def _answer(order: bytes) -> bytes:
         return pickle.dumps((False, StepFailed(f"{type(failure).__name__}: {failure}\n{text}")))
 
 
-def _perform(order: bytes) -> Any:
+def _value_answer(order: bytes) -> bytes:
     path, document, is_async, args, kwargs, where = pickle.loads(order)
     sys.path[:] = path
     with registry.quietly():
@@ -46,7 +45,11 @@ def _perform(order: bytes) -> Any:
     id, uid, execution, ask, name, attempt = where
     place.set(StepPlace(id, uid, execution, ask, name, attempt, lambda detail: None))
     result = body(*args, **kwargs)
-    return asyncio.run(result) if is_async else result
+    value = asyncio.run(result) if is_async else result
+    try:
+        return bytes(cloudpickle.dumps((True, value)))
+    except (TypeError, pickle.PicklingError, RecursionError) as cause:
+        raise Unstorable(f"the result of step `{name}` cannot leave its process: {cause}") from cause
 
 
 if __name__ == "__main__":

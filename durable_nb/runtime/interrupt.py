@@ -1,9 +1,13 @@
 """Ctrl-C while the main thread carries a run: it reaches the user's code and never lands inside a commit."""
 
+import _signal  # without the enums of signal: 1 µs instead of 13, for every run that is carried
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any
+
+
+_SIGINT = int(signal.SIGINT)
 
 
 class Interrupts:
@@ -19,16 +23,16 @@ class Interrupts:
 
     def __enter__(self) -> "Interrupts":
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.getsignal(signal.SIGINT)
+            self._before = _signal.getsignal(_SIGINT)
             if callable(self._before):
-                signal.signal(signal.SIGINT, self._handle)
+                _signal.signal(_SIGINT, self._handle)
                 self._is_installed = True
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.in_user_code = False
         if self._is_installed:
-            signal.signal(signal.SIGINT, self._before)
+            _signal.signal(_SIGINT, self._before)
             self._is_installed = False
 
     def leave_engine(self) -> None:

@@ -46,9 +46,11 @@ class Runtime:
 
     def begin(self) -> None:
         """Take over what dead processes held, and look for what is due."""
-        if self.options.carriers and self.values.is_trusted:
+        if not self.values.is_trusted:
+            return
+        self.look_after()
+        if self.options.carriers:
             self.watcher.start()
-            self.look_after()
             self.carriers.nudge()
             self.workers.look()
 
@@ -59,6 +61,11 @@ class Runtime:
         if self.is_stopping or not self.values.is_trusted:
             return []
         return self.store.claim(self.owner, self.now(), limit)
+
+    def mark(self, run: int) -> int:
+        """The number of the newest mail of a run that is held here."""
+        record = self.store.run_by_key(run)
+        return record.mail if record is not None else 0
 
     def note_due(self, at: float) -> None:
         self.watcher.note_due(at)
@@ -95,15 +102,18 @@ class Runtime:
         """A run whose turn could not be written: it is given back as soon as the log can be written again."""
         self._stranded[record.key] = record.lease
 
-    def look_after(self) -> None:
-        """Free what dead owners held; give back what could not be given back before."""
-        if self.store.bury(self.now()):
+    def look_after(self) -> bool:
+        """Free what dead owners held; give back what could not be given back before. True when anything was."""
+        is_freed = bool(self.store.bury(self.now()))
+        if is_freed:
             self.carriers.nudge()
             self.workers.look()
         for key, lease in list(self._stranded.items()):
             if self.store.give_back(key, lease, self.now()):
                 self._stranded.pop(key, None)
                 self.carriers.nudge()
+                is_freed = True
+        return is_freed
 
     def beat(self) -> None:
         self.store.heartbeat(self.owner, self.now())

@@ -7,6 +7,7 @@ import random
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -200,6 +201,8 @@ class Workers:
         try:
             value = self._bounded(job, here)
         except BaseException as error:  # noqa: BLE001 - whatever a body raises is an outcome
+            if self._is_stopping and isinstance(error, CancelledError):
+                return  # by us, not by the body: the attempt is given back
             self._settle(job, error)
         else:
             self._settle_value(job, value)
@@ -222,15 +225,19 @@ class Workers:
         return _on_thread(job, here, options.timeout)
 
     def _on_loop(self, job: Job, here: StepPlace, timeout: float | None) -> Any:
+        limit: asyncio.Timeout | None = None
+
         async def body() -> Any:
+            nonlocal limit
             place.set(here)
-            return await asyncio.wait_for(job.step.perform(job.args, job.kwargs), timeout)
+            async with asyncio.timeout(timeout) as limit:
+                return await job.step.perform(job.args, job.kwargs)
 
         try:
             return self.loop.run(body())
-        except TimeoutError as error:
-            if timeout is None or error.__traceback__ is None:
-                raise
+        except TimeoutError:
+            if timeout is None or limit is None or not limit.expired():
+                raise  # the body's own
             here.stop.is_set = True
             raise _too_long(job, timeout) from None
 
@@ -267,10 +274,13 @@ class Workers:
 
     def _unfailed(self, job: Job) -> int:
         """How many earlier attempts crashed, and so do not count."""
-        history = [row for row in self._runtime.store.history(job.work.run, job.work.ask) if row.ref == job.work.ask]
-        mails = [mail for mail in self._runtime.store.mail(job.work.run) if mail.ask == job.work.ask]
-        failed = [*(row.kind for row in history), *(mail.kind for mail in mails)].count("attempt_failed")
-        return job.work.attempt - 1 - failed
+        run, ask = job.work.run, job.work.ask
+        # The inbox first: what is admitted between the two looks is seen twice then, never missed.
+        failed = {mail.attempt for mail in self._runtime.store.mail(run) if mail.ask == ask and mail.kind == "attempt_failed"}
+        for row in self._runtime.store.history(run, ask):
+            if row.ref == ask and isinstance(event := wire.event_of(row), e.AttemptFailed):
+                failed.add(event.attempt)
+        return job.work.attempt - 1 - len(failed)
 
     def _signed(self, job: Job, value: Value, kind: str) -> Value:
         return self._runtime.values.mark(value, job.record.uid, -job.work.ask, kind)

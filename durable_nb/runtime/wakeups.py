@@ -34,7 +34,7 @@ class Flusher:
         """An answer is waiting."""
         if not self._work.is_set():
             self._work.set()
-            if self._thread is None:
+            if self._thread is None and self._runtime.options.carriers:
                 self._thread = threading.Thread(target=self._run, name="durable-flusher", daemon=True)
                 self._thread.start()
 

@@ -1,6 +1,6 @@
 """Ctrl-C and commits: an exception out of a signal handler must not land between a lock and its release."""
 
-import _signal  # signal.getsignal without turning the answer into an enum: 0.1 instead of 3 µs, at every commit
+import _signal  # signal.signal and getsignal without turning numbers into enums: 1 µs instead of 13, at every commit
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -18,7 +18,7 @@ class Shield:
         self._before: Any = None
 
     def __enter__(self) -> "Shield":
-        self._before = signal.signal(signal.SIGINT, self._note)
+        self._before = _signal.signal(_SIGINT, self._note)
         return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -27,7 +27,7 @@ class Shield:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        signal.signal(signal.SIGINT, self._before)
+        _signal.signal(_SIGINT, self._before)
         if self.was_interrupted and not isinstance(error, KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
 

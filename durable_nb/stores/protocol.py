@@ -217,6 +217,10 @@ class Store(Protocol):
         """Apply the turn and return the run's mail mark; LeaseLost or MailArrived (only with a release) write nothing."""
         ...
 
+    def append(self, run: int, lease: int, mail: int, rows: Sequence[Row]) -> int:
+        """`commit` of nothing but one to three rows: what a step costs."""
+        ...
+
     def commit_many(self, commits: Sequence[Commit]) -> list[int | Exception]:
         """Several turns in one transaction; an error reaches only its own."""
         ...

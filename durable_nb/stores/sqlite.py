@@ -35,7 +35,8 @@ class SqliteStore:
         self._owners = owners
 
         self.start, self.claim, self.claim_run, self.seize = turns.start, turns.claim, turns.claim_run, turns.seize
-        self.commit, self.commit_many, self.give_back = turns.commit, turns.commit_many, turns.give_back
+        self.commit, self.append, self.commit_many = turns.commit, turns.append, turns.commit_many
+        self.give_back = turns.give_back
         self.history, self.mail, self.tell = turns.history, turns.mail, turns.tell
 
         self.claim_work, self.finish_work, self.postpone_work = work.claim_work, work.finish_work, work.postpone_work

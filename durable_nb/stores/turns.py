@@ -14,7 +14,7 @@ SQL = statements("turns")
 _WORK = statements("work")
 _RECORDS = statements("records")
 
-_APPEND = (None, SQL["append_1"], SQL["append_2"], SQL["append_3"])
+_APPEND = {1: SQL["append_1"], 2: SQL["append_2"], 3: SQL["append_3"]}
 _ENDED = frozenset({"completed", "failed", "cancelled"})
 
 
@@ -70,21 +70,18 @@ class Turns:
         return True
 
     def commit(self, commit: Commit) -> int:
-        run, lease, mail, rows, _, consumed, orders, work, dropped, payloads, code, release = commit
-        if (
-            release is None
-            and 1 <= len(rows) <= 3
-            and not (consumed or orders or work or dropped or payloads or code is not None)
-        ):
-            parameters: list[Any] = [run, lease, mail]
-            for row in rows:
-                parameters += row
-            try:
-                if self._database.one(_APPEND[len(rows)], parameters):  # type: ignore[arg-type]
-                    return mail
-            except sqlite.IntegrityError:
-                pass  # the rows are there already: it is tried again, or two write one row
         return self._database.transact(lambda connection: _apply(connection, commit))
+
+    def append(self, run: int, lease: int, mail: int, rows: Sequence[Row]) -> int:
+        parameters: list[Any] = [run, lease, mail]
+        for row in rows:
+            parameters += row
+        try:
+            if self._database.one(_APPEND[len(rows)], parameters):
+                return mail
+        except sqlite.IntegrityError:
+            pass  # the rows are there already: it is tried again, or two write one row
+        return self.commit(Commit(run, lease, mail, rows, rows[-1].at))
 
     def commit_many(self, commits: Sequence[Commit]) -> list[int | Exception]:
         def work(connection: Connection) -> list[int | Exception]:
@@ -193,13 +190,14 @@ def _apply_rest(connection: Connection, commit: Commit) -> None:
     if commit.code is not None:
         connection.execute(SQL["pin"], (run, commit.code))
     if commit.release is not None:
-        _let_go(connection, run, commit.release, at)
+        _let_go(connection, run, commit.release, at, commit.mail > 0)
 
 
-def _let_go(connection: Connection, run: int, release: Release, at: float) -> None:
+def _let_go(connection: Connection, run: int, release: Release, at: float, had_mail: bool) -> None:
     connection.execute(SQL["release"], {"run": run, "at": at, **release._asdict()})
     if release.status in _ENDED:
-        connection.execute(SQL["drop_mail"], (run,))
+        if had_mail:
+            connection.execute(SQL["drop_mail"], (run,))
         connection.execute(SQL["drop_all_work"], (run,))
 
 

@@ -1,0 +1,174 @@
+"""A log from elsewhere is accepted as a whole, and nothing of it is lost when the acceptance is killed."""
+
+import shutil
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from durable_nb import Refused, Untrusted, connect, flow, step
+from durable_nb.app import App
+from durable_nb.codec.sign import Signer, load_signer
+from durable_nb.management.trust import Accepted, describe, trust
+from durable_nb.stores import open_store
+from durable_nb.testing import SimulatedCrash, crash_at, run_until_idle
+
+THEIRS, MINE = "c" * 32, "d" * 32
+
+
+class Parcel:
+    """A value that only a pickle can hold."""
+
+    def __init__(self, day: date) -> None:
+        self.day = day
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Parcel) and other.day == self.day
+
+    def __hash__(self) -> int:
+        return hash(self.day)
+
+
+@step
+def trust_packed(day: date) -> Parcel:
+    return Parcel(day)
+
+
+@step(timeout="1m")  # runs on a worker: its answer goes through the inbox
+def trust_sent(parcel: Parcel) -> Parcel:
+    return Parcel(parcel.day)
+
+
+@step(timeout="1m")
+def trust_lost(parcel: Parcel) -> Parcel:
+    raise LookupError("lost", parcel.day)
+
+
+@flow
+def trust_delivery(day: date) -> Parcel:
+    parcel = trust_packed(day)
+    try:
+        trust_lost(parcel)
+    except LookupError as error:
+        assert error.args == ("lost", day)
+    return trust_sent(parcel)
+
+
+DAY = date(2026, 11, 20)
+
+
+@pytest.fixture
+def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A log of theirs, in the state of every turn: ended, with an answer in the inbox, not begun."""
+    monkeypatch.setenv("DURABLE_NB_KEY", THEIRS)
+    path = tmp_path / "from.durable.db"
+    with connect(path, carriers=0) as app:
+        trust_delivery["ended"].start(DAY)
+        run_until_idle(app)
+        trust_delivery["half"].start(DAY)
+        assert app.turn()
+        assert app.turn()
+        assert app.store.mail(app.record("half").key)
+        trust_delivery["new"].start(DAY)
+    monkeypatch.setenv("DURABLE_NB_KEY", MINE)
+    return path
+
+
+def accept(path: Path) -> Accepted:
+    with connect(path, carry=False) as app:
+        return trust(app.store, load_signer(), app.owner(), app.clock.now())
+
+
+def check_all_ends_well(app: App) -> None:
+    run_until_idle(app)
+    for id in ("ended", "half", "new"):
+        assert app.result(id, 0) == Parcel(DAY)
+        kinds = [event.__class__.__name__ for event in app.events(id)]
+        assert (kinds.count("StepAsked"), kinds.count("Returned"), kinds.count("Raised")) == (3, 2, 1)
+    for key in (app.record(id).key for id in ("ended", "half", "new")):
+        assert app.store.mail(key) == []
+
+
+def test_everything_of_a_trusted_log_can_be_decoded_and_goes_on(foreign: Path) -> None:
+    with connect(foreign, carriers=0) as app, pytest.raises(Untrusted):
+        trust_delivery["other"].start(DAY)
+    accepted = accept(foreign)
+    assert (accepted.runs, accepted.unreadable) == (3, 0)
+    assert accepted.rows > 0
+    assert accepted.codes > 0
+    with connect(foreign, carriers=0) as app:
+        check_all_ends_well(app)
+
+
+def test_trusting_again_changes_nothing(foreign: Path) -> None:
+    accept(foreign)
+    assert accept(foreign) == Accepted(runs=3, rows=0, codes=0, unreadable=0)
+
+
+def test_describing_names_what_would_run_and_decodes_nothing(foreign: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise AssertionError("something was decoded")
+
+    monkeypatch.setattr("durable_nb.codec.values.decode", fail)
+    with connect(foreign, carry=False) as app:
+        found = describe(app.store, load_signer())
+        assert describe(app.store, Signer(bytes.fromhex(THEIRS))).is_yours
+    assert (found.is_yours, found.flows) == (False, ("trust_delivery",))
+    assert set(found.steps) == {"trust_packed", "trust_sent", "trust_lost"}
+    assert found.runs == {"completed": 1, "waiting": 1, "pending": 1}
+
+
+def test_a_log_that_somebody_carries_is_not_trusted(foreign: Path) -> None:
+    theirs = open_store(str(foreign))
+    owner = theirs.register("their kernel", 0)
+    assert theirs.claim_run(theirs.find_key("new") if hasattr(theirs, "find_key") else theirs.run("new").key, owner, 0)
+    with pytest.raises(Refused, match="their kernel on .* carries runs"):
+        accept(foreign)
+    theirs.close()  # as if it had died
+    assert accept(foreign).runs == 3
+
+
+def count_commits(path: Path) -> int:
+    with crash_at() as point:
+        accept(path)
+    return point.commits
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["before commit", "after commit"])
+def test_killed_at_any_commit_it_is_untrusted_and_can_be_run_again(foreign: Path, tmp_path: Path, when: str) -> None:
+    trial = tmp_path / "trial.durable.db"
+
+    def fresh() -> Path:
+        for old in tmp_path.glob("trial.durable.db*"):
+            old.unlink()
+        shutil.copy(foreign, trial)
+        return trial
+
+    for commit in range(1, count_commits(fresh()) + 1):
+        fresh()
+        is_signed = killed(commit, when, lambda: accept(trial))
+        with connect(trial, carry=False) as app:
+            assert app.is_trusted == is_signed
+        accept(trial)
+        with connect(trial, carriers=0) as app:
+            check_all_ends_well(app)
+
+
+def killed(commit: int, when: str, work: Callable[[], object]) -> bool:
+    """Whether the log itself had been signed when the process died."""
+    with crash_at(commit, when):
+        try:
+            work()
+        except SimulatedCrash:
+            pass
+    with connect_quietly() as signed:
+        return signed
+
+
+class connect_quietly:
+    def __enter__(self) -> bool:
+        return False
+
+    def __exit__(self, *_: object) -> None: ...

@@ -1,0 +1,94 @@
+import pytest
+
+from durable_nb.stores.protocol import NewWork, OutputRecord, Release
+from durable_nb.stores.sqlite import SqliteStore
+from tests.stores.examples import carried, letter, new_run, row, turn, waiting
+
+TABLES = ["run", "event", "inbox", "work", "payload", "chunk", "payload_chunk", "payload_ref", "output"]
+
+
+def sizes(store: SqliteStore) -> dict[str, int]:
+    return {table: store.database.read(f"select count(*) from {table}")[0][0] for table in TABLES}
+
+
+def test_a_deleted_run_leaves_nothing_behind(store: SqliteStore) -> None:
+    run = carried(store)
+    store.put_payload("p1", 1, [("c1", b"a")])
+    store.put_output(run.key, [OutputRecord(None, 1, "stdout", "a", 11.0)])
+    store.commit(turn(run, row(2), work=[NewWork(2, "add", b"", None, None)], payloads=[(2, "p1")]))
+    store.tell(run.key, letter(), 12.0)
+    assert all(sizes(store).values())
+    assert store.delete(run.key, force=True)
+    assert not any(sizes(store).values())
+    assert store.run("order-1") is None
+
+
+def test_a_key_is_never_used_twice(store: SqliteStore) -> None:
+    first = carried(store)
+    store.delete(first.key, force=True)
+    assert carried(store).key > first.key
+
+
+@pytest.mark.parametrize("status", ["waiting", "paused", "parked"])
+def test_what_has_not_ended_is_not_deleted_without_force(store: SqliteStore, status: str) -> None:
+    run = carried(store)
+    assert not store.delete(run.key, force=False)
+    store.commit(turn(run, release=Release(status, None)))
+    assert not store.delete(run.key, force=False)
+    assert store.run("order-1") is not None
+    assert not store.delete(77, force=True)
+
+
+def test_an_ended_run_is_deleted_unless_somebody_holds_it(store: SqliteStore) -> None:
+    run = carried(store)
+    store.commit(turn(run, release=Release("completed", None)))
+    assert run.owner is not None
+    seized = store.seize(run.key, run.owner)
+    assert seized is not None
+    assert not store.delete(run.key, force=False)
+    store.commit(turn(seized, release=Release("completed", None)))
+    assert store.delete(run.key, force=False)
+
+
+def test_a_payload_another_run_refers_to_stays(store: SqliteStore) -> None:
+    one, two = carried(store, "one"), carried(store, "two")
+    store.put_payload("p1", 1, [("c1", b"a"), ("c2", b"b")])
+    store.put_payload("p2", 1, [("c1", b"a"), ("c3", b"c")])
+    store.commit(turn(one, row(2), payloads=[(2, "p1"), (2, "p2")]))
+    store.commit(turn(two, row(2), payloads=[(2, "p2")]))
+    store.delete(one.key, force=True)
+    assert store.payload("p1") is None
+    assert store.payload("p2") == [("c1", b"a"), ("c3", b"c")]
+    assert sizes(store)["chunk"] == 2
+
+
+def test_a_payload_somebody_has_put_again_and_is_about_to_refer_to_stays(store: SqliteStore) -> None:
+    one, two = carried(store, "one"), carried(store, "two")
+    store.put_payload("p1", 1, [("c1", b"a")])
+    store.commit(turn(one, row(2), payloads=[(2, "p1")]))
+    store.put_payload("p1", 1, [("c1", b"a")])
+    store.delete(one.key, force=True)
+    store.commit(turn(two, row(2), payloads=[(2, "p1")]))
+    assert store.payload("p1") == [("c1", b"a")]
+    store.delete(two.key, force=True)
+    assert store.payload("p1") is None
+
+
+def test_marks_are_replaced_and_nothing_else(store: SqliteStore) -> None:
+    run = carried(store)
+    store.commit(turn(run, row(2), row(3), release=waiting()))
+    store.replace_marks(run.key, [row(2, b"signed", kind="other", at=99.0), row(9, b"nowhere")])
+    assert store.history(run.key, after=1) == [row(2, b"signed"), row(3)]
+
+
+def test_the_log_can_be_explored_and_not_changed(store: SqliteStore) -> None:
+    store.start(new_run())
+    explored = store.explore()
+    try:
+        assert [each["id"] for each in explored["run"].rows] == ["order-1"]
+        if store.database.path != ":memory:":
+            with pytest.raises(Exception, match="readonly"):
+                explored.conn.execute("delete from run")
+    finally:
+        explored.conn.close()
+    assert store.run("order-1") is not None
