@@ -9,14 +9,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from durable_nb.app import App, connect
-    from durable_nb.flows.flow import Flow, flow
-    from durable_nb.flows.futures import Future
-    from durable_nb.flows.policy import Retry
-    from durable_nb.flows.primitives import current_run, current_step, now, random, sleep, timer, uuid4
-    from durable_nb.flows.run import Run, runs
-    from durable_nb.flows.saga import Saga, SagaFailed
-    from durable_nb.flows.step import Step, step
+    from durable_nb.app import App as App, connect as connect
+    from durable_nb.flows.flow import Flow as Flow, flow as flow
+    from durable_nb.flows.futures import Future as Future
+    from durable_nb.flows.policy import Retry as Retry
+    from durable_nb.flows.primitives import (
+        current_run as current_run,
+        current_step as current_step,
+        now as now,
+        random as random,
+        sleep as sleep,
+        timer as timer,
+        uuid4 as uuid4,
+    )
+    from durable_nb.flows.run import Run as Run, runs as runs
+    from durable_nb.flows.saga import Saga as Saga, SagaFailed as SagaFailed
+    from durable_nb.flows.step import Step as Step, step as step
 
 _WHERE = {
     "app": ("App", "connect"),
@@ -33,6 +41,7 @@ _WHERE = {
         "BadOption",
         "Corrupt",
         "DurableError",
+        "DurableWarning",
         "ForkedProcess",
         "LogClosed",
         "LogError",
@@ -50,7 +59,7 @@ _WHERE = {
     ),
 }
 _HOME = {name: f"durable_nb.{room}" for room, names in _WHERE.items() for name in names}
-__all__ = sorted(_HOME)  # noqa: PLE0605 - the table above is the list
+__all__ = sorted(_HOME)
 __version__ = "0.1.0"
 
 

@@ -12,16 +12,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from durable_nb.clock import Clock, SystemClock
 from durable_nb.client import SETTLED, Client
+from durable_nb.clock import Clock, SystemClock
 from durable_nb.codec.sign import load_signer
 from durable_nb.errors import BadOption, LogClosed, LogError, Untrusted
 from durable_nb.flows import host as hosts
 from durable_nb.flows.flow import Flow
 from durable_nb.flows.host import StartOptions
 from durable_nb.flows.values import Values
-from durable_nb.history import events as e
-from durable_nb.history import wire
+from durable_nb.history import events as e, wire
 from durable_nb.runtime import output
 from durable_nb.runtime.carriers import carry_run
 from durable_nb.runtime.definitions import Definitions
@@ -266,7 +265,9 @@ class App:
         if not self.is_trusted:
             raise Untrusted
         if self.runtime is None:
-            raise BadOption("this app was opened with carry=False and carries nothing; use .start(…) or open it to carry")
+            raise BadOption(
+                "this app was opened with carry=False and carries nothing; use .start(…) or open it to carry"
+            )
         return self.runtime
 
     def _check_open(self) -> None:

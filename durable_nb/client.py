@@ -11,8 +11,7 @@ from durable_nb.errors import Refused, RunConflict, RunFailed, RunParked, RunPau
 from durable_nb.flows.flow import Flow
 from durable_nb.flows.host import StartOptions
 from durable_nb.flows.values import Values
-from durable_nb.history import events as e
-from durable_nb.history import wire
+from durable_nb.history import events as e, wire
 from durable_nb.history.calls import argument_difference
 from durable_nb.history.events import Row
 from durable_nb.history.summary import asks, effective
@@ -70,7 +69,9 @@ class Client:
         arguments = self.values.keep_arguments(named, f"flow `{flow.name}`")
         code = self.definitions.pin(flow)
         uid, now = token(16).hex(), self._now()
-        event = e.Started(seq=1, at=now, flow=flow.name, code=code, mark="", arguments=arguments, version=options.version)
+        event = e.Started(
+            seq=1, at=now, flow=flow.name, code=code, mark="", arguments=arguments, version=options.version
+        )
         row = self.values.mark_row(wire.row_of(event), uid)
         ready = now + options.delay
         refers = tuple(sorted(set(payloads(arguments))))
@@ -204,8 +205,9 @@ class Client:
 
     def _check_redo(self, id: str, rows: list[Row], cut: int, redo: bool) -> None:
         finished = [
-            one for one in asks(effective(rows)).values() if one.seq > cut and one.answer is not None
-            and one.answer.kind == "returned"
+            one
+            for one in asks(effective(rows)).values()
+            if one.seq > cut and one.answer is not None and one.answer.kind == "returned"
         ]
         if finished and not redo:
             names = ", ".join(f"`{one.name}`" for one in finished)
@@ -256,10 +258,24 @@ class Client:
         """The history as one JSON document, for `durable_nb.testing.replay`."""
         record = self.record(id)
         rows = [
-            {"seq": row.seq, "kind": row.kind, "ref": row.ref, "name": row.name, "at": row.at, "data": msgspec.Raw(row.data)}
+            {
+                "seq": row.seq,
+                "kind": row.kind,
+                "ref": row.ref,
+                "name": row.name,
+                "at": row.at,
+                "data": msgspec.Raw(row.data),
+            }
             for row in self.store.history(record.key)
         ]
-        frozen = {"format": 1, "log": self.store.log().uid, "flow": record.flow, "id": record.id, "uid": record.uid, "rows": rows}
+        frozen = {
+            "format": 1,
+            "log": self.store.log().uid,
+            "flow": record.flow,
+            "id": record.id,
+            "uid": record.uid,
+            "rows": rows,
+        }
         return msgspec.json.format(msgspec.json.encode(frozen))
 
 

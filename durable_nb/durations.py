@@ -49,7 +49,9 @@ def moment(when: Duration | datetime, now: float) -> float:
     if not isinstance(when, datetime):
         return now + seconds(when)
     if when.tzinfo is None or when.utcoffset() is None:
-        raise BadOption(f"the time {when.isoformat()} has no time zone; use an aware datetime, such as datetime.now(UTC)")
+        raise BadOption(
+            f"the time {when.isoformat()} has no time zone; use an aware datetime, such as datetime.now(UTC)"
+        )
     return when.timestamp()
 
 

@@ -27,6 +27,8 @@ DurableError
 ├── RunParked               the run waits for a person
 ├── RunPaused               the run was paused while it was being carried
 └── RunCancelled            the run was cancelled
+
+DurableWarning (a UserWarning): what works, but perhaps not as its reader expects.
 """
 
 
@@ -35,6 +37,10 @@ class DurableError(Exception):
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class DurableWarning(UserWarning):
+    """Something will work, but perhaps not as its reader expects."""
 
 
 class Refused(DurableError):

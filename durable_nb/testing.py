@@ -8,16 +8,15 @@ from typing import Any
 import msgspec
 
 from durable_nb.app import App
+from durable_nb.client import ENDED
 from durable_nb.codec.sign import load_signer
 from durable_nb.durations import Duration, seconds
-from durable_nb.engine.turn import Returned
-from durable_nb.engine.turn import Raised as RaisedOutcome
-from durable_nb.flows.flow import Flow
+from durable_nb.engine.turn import Raised as RaisedOutcome, Returned
 from durable_nb.errors import Unstorable
+from durable_nb.flows.flow import Flow
 from durable_nb.flows.run import Run
 from durable_nb.flows.values import Values
 from durable_nb.history import events as e
-from durable_nb.client import ENDED
 from durable_nb.runtime.rehearsal import rehearse
 from durable_nb.stores import database
 

@@ -7,7 +7,7 @@ import click
 from durable_nb import errors
 
 
-class Interrupted(Exception):  # noqa: N818 - not an error
+class Interrupted(Exception):
     """Ctrl-C, under a name that click has no opinion about: of KeyboardInterrupt it would lose the words."""
 
 

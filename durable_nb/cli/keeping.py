@@ -14,8 +14,7 @@ from durable_nb.cli.reading import Plain
 from durable_nb.codec.sign import export_key, import_key, key_path, load_signer
 from durable_nb.errors import BadOption, Refused
 from durable_nb.management import doctor as checks
-from durable_nb.management.trust import Description, describe
-from durable_nb.management.trust import trust as accept
+from durable_nb.management.trust import Description, describe, trust as accept
 
 DOCTOR_KEYS = ("findings", "log", "needs_attention")
 KEY_KEYS = ("fingerprint", "source")

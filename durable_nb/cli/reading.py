@@ -6,8 +6,7 @@ from typing import Any
 from durable_nb.app import App
 from durable_nb.cli.exits import Exit, exit_of_status
 from durable_nb.durations import as_datetime
-from durable_nb.history import events as e
-from durable_nb.history import wire
+from durable_nb.history import events as e, wire
 from durable_nb.stores.protocol import Query, RunRecord
 from durable_nb.views import sentences
 from durable_nb.views.table import EventRow, table

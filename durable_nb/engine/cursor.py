@@ -8,7 +8,7 @@ did not wait, there is nothing but bookkeeping.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from durable_nb.engine import mismatch
 from durable_nb.history.calls import Ask, difference
@@ -68,12 +68,13 @@ class Cursor:
         position, rows = self.position, self.rows
         if position + 1 < len(rows) and self.closed is None and not self.unsent:
             row, answer = rows[position], rows[position + 1]
-            if row[4] == ask.data and row[3] == ask.name and row[1] == ask.kind and answer[2] == row[0]:
-                if answer[1] in ANSWERS:  # the ask and its answer stand side by side: nearly every step of a replay
-                    self.position = position + 2
-                    self._saw(row)
-                    self._saw(answer)
-                    return answer
+            is_same = row[4] == ask.data and row[3] == ask.name and row[1] == ask.kind
+            if is_same and answer[2] == row[0] and answer[1] in ANSWERS:
+                # The ask and its answer stand side by side: nearly every step of a replay.
+                self.position = position + 2
+                self._saw(row)
+                self._saw(answer)
+                return answer
         if position == len(rows) and not self.unsent and self.closed is None:
             return self._call_live(ask)
         return self.wait(self.begin(ask))
@@ -128,7 +129,7 @@ class Cursor:
         self.position = len(self.rows)
         return [ticket.ask for ticket in self.unsent]
 
-    def close(self, reason: BaseException) -> None:
+    def close(self, reason: BaseException) -> NoReturn:
         """End the turn: this and every later ask raises the reason, and nothing is written any more."""
         self.closed = reason
         self.closed_line = calling_line()
@@ -142,7 +143,6 @@ class Cursor:
         rows = self.port.exchange([ticket.ask for ticket in self.unsent], waiting, self.open)
         if rows is None:
             self.close(Suspended())
-            return
         self.rows.extend(rows)
 
     def _reveal(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
 from durable_nb.durations import Duration, seconds
 from durable_nb.errors import BadOption, NotInFlow
+from durable_nb.flows.advice import advise
 from durable_nb.flows.host import StartOptions, current_host
 from durable_nb.flows.place import step_place, turn_or_none
 from durable_nb.flows.registry import public_name, register
@@ -126,6 +127,7 @@ def flow(function: Any = None, /, *, name: str | None = None, version: str | Non
 def _defined(function: Any, name: str | None, version: str | None) -> Flow[..., Any]:
     _check(function)
     made: Flow[..., Any] = Flow(function, name or public_name(function), StartOptions(version=version))
+    advise(function, made.name)
     register("flow", made)
     return made
 

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from durable_nb.engine.turn import Turn
-from durable_nb.errors import StepFailed
+from durable_nb.errors import Corrupt, StepFailed, Untrusted
 from durable_nb.history import wire
 from durable_nb.history.events import Row
 
@@ -18,12 +18,26 @@ def outcome_of(turn: Turn, row: Row, name: str | None) -> Any:
     data = row[4]
     if row[1] == "returned":
         if data.startswith(_PLAIN) and b'"$"' not in data:
-            return _decode(data[8:-1])
+            try:
+                return _decode(data[8:-1])
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                turn.reader.give_up(turn, Corrupt(f"event {row.seq} ({row.kind}) cannot be read: {error}"))
         if row.seq in turn.handed:
             return turn.handed.pop(row.seq)
-        return turn.reader.take(wire.value_of(row), turn.run_uid, row.seq, row.kind, f"the result of step `{name}`")
+        try:
+            return turn.reader.take(wire.value_of(row), turn.run_uid, row.seq, row.kind, f"the result of step `{name}`")
+        except (Corrupt, Untrusted) as error:
+            turn.reader.give_up(turn, error)
     if row[1] == "fired":
         return None
-    error = turn.reader.error(wire.failure_of(row), turn.run_uid, row.seq, row.kind, StepFailed)
-    turn.raised[row.seq] = error
-    raise error
+    raise _error_of(turn, row)
+
+
+def _error_of(turn: Turn, row: Row) -> BaseException:
+    try:
+        failure = wire.failure_of(row)
+    except Corrupt as error:
+        turn.reader.give_up(turn, error)
+    raised: BaseException = turn.reader.error(failure, turn.run_uid, row.seq, row.kind, StepFailed)
+    turn.raised[row.seq] = raised
+    return raised

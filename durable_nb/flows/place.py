@@ -17,23 +17,24 @@ class Interrupt(Struct):
     is_set: bool = False
 
 
+Recall = Callable[[int], int]  # how far an earlier attempt of this ask has come, by its own word
+
+
 class StepPlace:
     """Inside the body of a step: which attempt of what this is."""
 
-    __slots__ = ("ask", "attempt", "beat", "execution", "id", "name", "sink", "stop", "uid")
+    __slots__ = ("ask", "attempt", "execution", "id", "name", "recall", "sink", "stop", "uid")
 
-    def __init__(
-        self, id: str, uid: str, execution: int, ask: int, name: str, attempt: int, beat: Callable[[Any], None]
-    ) -> None:
+    def __init__(self, id: str, uid: str, execution: int, ask: int, name: str, attempt: int, recall: Recall) -> None:
         self.id = id
         self.uid = uid
         self.execution = execution
         self.ask = ask
         self.name = name
         self.attempt = attempt
-        self.beat = beat
+        self.recall = recall
         self.stop = Interrupt()
-        self.sink: Any = None
+        self.sink: Any = None  # where its output goes, heartbeats too
 
 
 class ForeignThread:

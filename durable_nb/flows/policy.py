@@ -110,7 +110,7 @@ def _retry(given: Any) -> Retry:
     if isinstance(given, int) and not isinstance(given, bool):
         return Retry(max_attempts=given)
     if isinstance(given, dict):
-        known = [parameter for parameter in inspect.signature(Retry).parameters]
+        known = list(inspect.signature(Retry).parameters)
         unknown = sorted(set(given) - set(known))
         if unknown:
             raise BadOption(f"a retry policy has no {', '.join(map(str, unknown))}; it has {', '.join(known)}")

@@ -2,7 +2,7 @@
 
 import random as chance
 import uuid
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
@@ -100,15 +100,25 @@ class CurrentStep:
         return self._place.stop.is_set
 
     def heartbeat(self, detail: Any = None) -> None:
-        """Say that the step is alive, with what it has reached; the detail is shown by `run.why()`."""
-        self._place.beat(detail)
+        """Say that the step is alive, with what it has reached; `run.output` and `run.why()` show the last one."""
+        self._tell("heartbeat", "" if detail is None else str(detail))
 
     def progress(self, items: Iterable[T]) -> Iterator[T]:
-        """Go over the items and tell how far it is."""
-        total = len(items) if isinstance(items, Sized) else None
+        """Go over the items; a further attempt goes on after the last one whose end is in the log.
+
+        The position is written about once a second, so the items of the last second may come again after a crash.
+        """
+        place = self._place
+        done = place.recall(place.ask) if place.attempt > 1 else 0
         for number, item in enumerate(items, 1):
-            self._place.beat(f"{number}/{total}" if total is not None else str(number))
-            yield item
+            if number > done:
+                yield item
+                self._tell("progress", str(number))
+
+    def _tell(self, stream: str, text: str) -> None:
+        sink = self._place.sink
+        if sink is not None:
+            sink.tell(self._place.ask, self._place.attempt, stream, text)
 
 
 def current_step() -> CurrentStep:

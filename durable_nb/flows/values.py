@@ -6,8 +6,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from durable_nb.codec import chunks as pieces
-from durable_nb.codec import values as codec
+from durable_nb.codec import chunks as pieces, values as codec
 from durable_nb.codec.digest import digest_bytes
 from durable_nb.codec.preview import preview
 from durable_nb.codec.sign import Signer
@@ -205,5 +204,3 @@ def _message(error: BaseException) -> str:
         return str(error)
     except Exception as broken:  # noqa: BLE001 - a broken __str__ must not hide the failure
         return f"<its message could not be read: {broken!r}>"
-
-

@@ -7,6 +7,7 @@ from msgspec import Raw, Struct
 
 from durable_nb.codec import values as codec
 from durable_nb.codec.digest import digest
+from durable_nb.errors import Corrupt
 from durable_nb.history.events import Row
 from durable_nb.history.values import ARGUMENTS, SAFE, Value, inner_values
 
@@ -66,7 +67,11 @@ def difference(ask: Ask, row: Row, check_arguments: bool = True) -> str | None:
         return f"the log has {row.kind} `{row.name}`, the code asks for `{ask.name}`"
     if row.kind != "step" or row.data == ask.data or not check_arguments:
         return None
-    return argument_difference(_step_decoder.decode(ask.data).arguments, _step_decoder.decode(row.data).arguments)
+    try:
+        logged = _step_decoder.decode(row.data).arguments
+        return argument_difference(_step_decoder.decode(ask.data).arguments, logged)
+    except (msgspec.MsgspecError, UnicodeDecodeError, Corrupt) as error:
+        return f"the arguments in the log cannot be read: {error}"
 
 
 def argument_difference(asked: Value, logged: Value) -> str | None:

@@ -13,8 +13,7 @@ from durable_nb.flows.place import StepPlace
 from durable_nb.flows.policy import next_attempt_at
 from durable_nb.flows.step import Use
 from durable_nb.flows.values import LARGE
-from durable_nb.history import events as e
-from durable_nb.history import wire
+from durable_nb.history import events as e, wire
 from durable_nb.history.calls import Ask
 from durable_nb.history.events import Row
 from durable_nb.history.summary import Asked, asks
@@ -80,7 +79,7 @@ def _begin_next(carry: "Carry", use: Use, asked: Asked) -> int | None:
 def _attempt(carry: "Carry", row: Row, use: Use, number: int) -> Row | None:
     """One attempt. Its answer, or None when another attempt follows or the turn ends."""
     record = carry.record
-    here = StepPlace(record.id, record.uid, record.execution, row.seq, use.step.name, number, _silent)
+    here = StepPlace(record.id, record.uid, record.execution, row.seq, use.step.name, number, carry.recall)
     here.sink = carry.sink
     before = _look(use)
     token = place.set(here)
@@ -105,10 +104,6 @@ def _attempt(carry: "Carry", row: Row, use: Use, number: int) -> Row | None:
         _park_changed(carry, row, use)
         return None
     return answer
-
-
-def _silent(detail: Any) -> None:
-    """Nobody listens to the heartbeat of a step in place: its thread is its life."""
 
 
 def _returned(carry: "Carry", row: Row, use: Use, number: int, value: Any) -> Row | None:

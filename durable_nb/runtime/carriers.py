@@ -10,8 +10,7 @@ from durable_nb.engine.cursor import Cursor
 from durable_nb.engine.turn import Outcome, Turn, run_turn
 from durable_nb.errors import BadArguments, Corrupt, LogError, Uncapturable, UnknownCode, Untrusted
 from durable_nb.flows.flow import Flow
-from durable_nb.history import events as e
-from durable_nb.history import wire
+from durable_nb.history import events as e, wire
 from durable_nb.runtime import output
 from durable_nb.runtime.carry import Carry
 from durable_nb.runtime.options import PATIENCE
@@ -77,8 +76,7 @@ def _turn(carry: Carry) -> Outcome:
             interrupts.enter_engine()
 
     outcome = run_turn(turn, body)
-    if carry.ending is not None and carry.ending.error is not None:
-        raise carry.ending.error
+    carry.raise_broken()
     return outcome
 
 
@@ -87,7 +85,9 @@ def _accept_code(carry: Carry, flow: Flow[..., Any]) -> None:
     record, runtime = carry.record, carry.runtime
     _, wrong = rehearse(carry.log, flow, record.id, record.uid, runtime.values)
     if wrong is not None:
-        carry.park("code_changed", f"the code of flow `{record.flow}` has changed and does not fit the run any more: {wrong}")
+        carry.park(
+            "code_changed", f"the code of flow `{record.flow}` has changed and does not fit the run any more: {wrong}"
+        )
         return
     digest = runtime.definitions.pin(flow)
     event = e.CodeChanged(seq=carry.head + 1, at=runtime.now(), code=digest, mark="")

@@ -4,6 +4,7 @@ Commits ride on each other: the answer of step k is written with the ask of step
 once. A number is given to a row when the code sees it, so the order of the log is the order of revealing.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ import msgspec
 
 from durable_nb.engine.cursor import Suspended, Ticket
 from durable_nb.engine.turn import Turn
-from durable_nb.errors import LogError
+from durable_nb.errors import Corrupt, LogError
 from durable_nb.history import wire
 from durable_nb.history.calls import Ask, TimerCall
 from durable_nb.history.events import Row, Started
@@ -22,14 +23,15 @@ from durable_nb.history.values import payloads
 from durable_nb.runtime.attempts import attempt_here
 from durable_nb.runtime.interrupt import Interrupts
 from durable_nb.runtime.mail import row_of_mail
-from durable_nb.runtime.options import PATIENCE
-from durable_nb.runtime.output import Sink
+from durable_nb.runtime.options import LONG, PATIENCE
+from durable_nb.runtime.output import Sink, position
 from durable_nb.runtime.reader import Reader
 from durable_nb.stores.protocol import Commit, LeaseLost, MailArrived, NewWork, Release, RunRecord
 
 if TYPE_CHECKING:
     from durable_nb.runtime.runtime import Runtime
 
+_logger = logging.getLogger("durable_nb.carry")
 _timers = msgspec.json.Decoder(TimerCall)
 
 
@@ -75,7 +77,9 @@ class Carry:
 
     # the port
 
-    def exchange(self, asks: Sequence[Ask], waiting: Sequence[Ticket], open: Mapping[int, Ticket]) -> Sequence[Row] | None:
+    def exchange(
+        self, asks: Sequence[Ask], waiting: Sequence[Ticket], open: Mapping[int, Ticket]
+    ) -> Sequence[Row] | None:
         self.interrupts.in_user_code = False
         try:
             if len(asks) == 1 and asks[0].kind == "step" and asks[0].body.is_direct and waiting:
@@ -84,6 +88,9 @@ class Carry:
                 rows = self._exchange(asks, waiting, open)
         except LeaseLost as lost:
             self.ending = Ending("lost", error=lost)
+            return None
+        except Corrupt as error:
+            self.park("corrupt", str(error))
             return None
         except LogError as broken:
             self.ending = Ending("broken", error=broken)
@@ -154,10 +161,15 @@ class Carry:
             self.log.extend(whole)
         if rows:
             self.head = rows[-1].seq
+            self._warn_if_long(len(rows))
         if mark > self.mail_known:
             self.mail_known = mark
             self.look_for_orders()
         return rows
+
+    def _warn_if_long(self, added: int) -> None:
+        if self.head >= LONG > self.head - added:
+            _logger.warning("run %r has %d events; every wake-up replays them all", self.record.id, self.head)
 
     def new_row(self, kind: str, ref: int | None, name: str | None, data: bytes, ahead: int = 1) -> Row:
         return Row(self.head + ahead, kind, ref, name, data, self.runtime.now())
@@ -201,6 +213,10 @@ class Carry:
             self.runtime.note_due(release.ready_at)
         self.flush_output()
 
+    def recall(self, ask: int) -> int:
+        """How far earlier attempts of the ask have come."""
+        return position(self.runtime.store.output(self.record.key), ask)
+
     def flush_output(self) -> None:
         pieces = self.sink.take()
         if pieces:
@@ -212,6 +228,11 @@ class Carry:
         assert isinstance(started, Started)
         what = f"flow `{self.record.flow}`"
         return self.runtime.values.take_arguments(started.arguments, self.record.uid, 1, "started", what)
+
+    def raise_broken(self) -> None:
+        """Raise what kept the turn from being written, if anything did."""
+        if self.ending is not None and self.ending.error is not None:
+            raise self.ending.error
 
     def close_turn(self) -> None:
         """Instead of the flow's code, when that cannot run."""

@@ -43,7 +43,7 @@ def _value_answer(order: bytes) -> bytes:
     with registry.quietly():
         body = restore(document, lambda kind, name: registry.lookup(kind, name))
     id, uid, execution, ask, name, attempt = where
-    place.set(StepPlace(id, uid, execution, ask, name, attempt, lambda detail: None))
+    place.set(StepPlace(id, uid, execution, ask, name, attempt, lambda ask: 0))
     result = body(*args, **kwargs)
     value = asyncio.run(result) if is_async else result
     try:

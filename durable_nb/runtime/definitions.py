@@ -11,7 +11,7 @@ from durable_nb.codec import values as codec
 from durable_nb.codec.digest import digest_bytes
 from durable_nb.errors import Corrupt, DurableError, Uncapturable, UnknownCode
 from durable_nb.flows import registry
-from durable_nb.flows.capture import Watched, capture_watched
+from durable_nb.flows.capture import capture_watched
 from durable_nb.flows.code import Code, references
 from durable_nb.flows.flow import Flow
 from durable_nb.flows.host import StartOptions
@@ -19,6 +19,7 @@ from durable_nb.flows.policy import StepOptions
 from durable_nb.flows.restore import restore
 from durable_nb.flows.step import Step
 from durable_nb.flows.values import Values, digest_of
+from durable_nb.flows.watched import Watched
 from durable_nb.stores.protocol import CodeRecord, RunRecord, Store
 
 
@@ -97,7 +98,9 @@ class Definitions:
             return found
         record = self._store.latest_code("step", name)
         if record is None:
-            raise UnknownCode(f"step `{name}` is not defined here and its code is not in the log: run its cell or import its module")
+            raise UnknownCode(
+                f"step `{name}` is not defined here and its code is not in the log: run its cell or import its module"
+            )
         restored: Step[..., Any] = self._restore(record)
         return restored
 
@@ -195,7 +198,7 @@ def _root(flow: Flow[..., Any]) -> Callable[..., Any]:
     return known
 
 
-_method_roots: dict[tuple[type, str], Any] = {}
+_method_roots: dict[tuple[type, str], Callable[..., Any]] = {}
 
 
 def _as_flow(function: Callable[..., Any], name: str) -> Flow[..., Any]:

@@ -1,11 +1,10 @@
 """Ctrl-C while the main thread carries a run: it reaches the user's code and never lands inside a commit."""
 
-import _signal  # without the enums of signal: 1 µs instead of 13, for every run that is carried
+import _signal  # type: ignore[import-not-found]  # without the enums of signal: 1 µs instead of 13, for every run
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any
-
 
 _SIGINT = int(signal.SIGINT)
 

@@ -1,13 +1,13 @@
 """How an app runs things: the options of connect(), checked."""
 
-from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from durable_nb.clock import Clock, SystemClock
 from durable_nb.errors import BadOption
 
 PATIENCE = 0.05  # seconds a thread waits in place before its run gives the thread back
 CRASHES = 5  # attempts in a row that were never heard of again, until a run is parked
+LONG = 10_000  # events after which a history is warned of
 FLUSH = 0.002  # seconds a finished step's answer may wait for the next ask to ride with
 
 
@@ -17,8 +17,7 @@ class RuntimeOptions:
 
     carriers: int = 4
     workers: int = 32
-    clock: Clock = SystemClock()
-    executor: Executor | None = None
+    clock: Clock = field(default_factory=SystemClock)
 
     def __post_init__(self) -> None:
         for name in ("carriers", "workers"):

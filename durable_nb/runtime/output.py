@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
 from durable_nb.engine.turn import Turn, place
@@ -32,6 +32,12 @@ class Sink:
                     self._keep(ask, attempt, stream, f"\n[output cut after {LIMIT} characters]\n")
         return self._echo
 
+    def tell(self, ask: int, attempt: int, stream: str, text: str) -> None:
+        """A heartbeat or a position: only the last one since the last look is kept."""
+        with self._lock:
+            self._pieces = [one for one in self._pieces if (one.ask, one.attempt, one.stream) != (ask, attempt, stream)]
+            self._pieces.append(OutputRecord(ask, attempt, stream, text, self._now()))
+
     def take(self) -> list[OutputRecord]:
         """What has come since the last time."""
         with self._lock:
@@ -48,6 +54,12 @@ class Sink:
             self._pieces[-1] = last._replace(text=last.text + text)
         else:
             self._pieces.append(OutputRecord(ask, attempt, stream, text, self._now()))
+
+
+def position(pieces: Iterable[OutputRecord], ask: int) -> int:
+    """The last position that an attempt of the ask has told."""
+    told = [int(piece.text) for piece in pieces if piece.ask == ask and piece.stream == "progress"]
+    return max(told, default=0)
 
 
 class Tee:

@@ -1,12 +1,12 @@
 """What flow code reaches of the log while it runs: values in and out, the clock, and the check on large values."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from durable_nb.codec.digest import digest
 from durable_nb.engine.cursor import Suspended
 from durable_nb.engine.turn import Turn
-from durable_nb.errors import DurableError
+from durable_nb.errors import DurableError, LogError, Untrusted
 from durable_nb.flows.values import Values
 from durable_nb.history.failure import Failure
 from durable_nb.history.values import Value
@@ -25,6 +25,11 @@ class Reader:
 
     def take(self, value: Value, uid: str, seq: int, kind: str, what: str) -> Any:
         return self._values.take(value, uid, seq, kind, what)
+
+    def give_up(self, turn: Turn, error: LogError | Untrusted) -> NoReturn:
+        """What the log holds cannot be read: the run waits for a person, the flow's code never sees it."""
+        self._park("untrusted" if isinstance(error, Untrusted) else "corrupt", str(error))
+        turn.cursor.close(Suspended())
 
     def error(
         self, failure: Failure, uid: str, seq: int, kind: str, otherwise: Callable[[str], DurableError]

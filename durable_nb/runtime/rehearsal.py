@@ -5,11 +5,9 @@ from typing import Any
 
 from durable_nb.engine.cursor import Cursor
 from durable_nb.engine.replayer import Replayer
-from durable_nb.engine.turn import Mismatched, Outcome, Returned, Turn, run_turn
-from durable_nb.engine.turn import Raised as RaisedOutcome
+from durable_nb.engine.turn import Mismatched, Outcome, Raised as RaisedOutcome, Returned, Turn, run_turn
 from durable_nb.flows.values import Values
-from durable_nb.history import events as e
-from durable_nb.history import wire
+from durable_nb.history import events as e, wire
 from durable_nb.history.summary import effective
 from durable_nb.runtime.reader import Reader
 
@@ -21,9 +19,7 @@ class Silence:
         return False
 
 
-def rehearse(
-    rows: Sequence[e.Row], flow: Any, id: str, uid: str, values: Values
-) -> tuple[Outcome, str | None]:
+def rehearse(rows: Sequence[e.Row], flow: Any, id: str, uid: str, values: Values) -> tuple[Outcome, str | None]:
     """One turn over the rows, and what is wrong with it: None when the code fits the history."""
     kept = effective(rows)
     own = [row for row in kept if row.kind not in e.ENDINGS]

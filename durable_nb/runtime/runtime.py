@@ -122,6 +122,7 @@ class Runtime:
         for carry in list(self.carries.values()):
             if not carry.sink.is_empty:
                 carry.flush_output()
+        self.workers.flush_output()
 
     def stop(self, patience: float) -> None:
         """Begin nothing new, let turns reach their next ask, write what is finished, give the rest back; bounded."""

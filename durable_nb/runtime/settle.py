@@ -4,14 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from durable_nb.codec.values import plain_json
 from durable_nb.engine import turn as t
 from durable_nb.errors import DurableError
-from durable_nb.history import events as e
-from durable_nb.history import wire
+from durable_nb.history import events as e, wire
 from durable_nb.history.calls import Ask
 from durable_nb.history.events import Row
 from durable_nb.history.values import plain
-from durable_nb.codec.values import plain_json
 from durable_nb.stores.protocol import Release
 
 if TYPE_CHECKING:
@@ -92,7 +91,9 @@ def _asked(carry: "Carry", unsent: list[Ask]) -> list[Row]:
 
 def _paused(carry: "Carry", sentence: str) -> None:
     row = wire.row_of(e.Paused(seq=carry.head + 1, at=carry.runtime.now(), sentence=sentence))
-    carry.release([row], Release("paused", None, reason="paused", sentence=sentence, waits=_waits(carry)), **_orders(carry))
+    carry.release(
+        [row], Release("paused", None, reason="paused", sentence=sentence, waits=_waits(carry)), **_orders(carry)
+    )
 
 
 def _parked(carry: "Carry", reason: str, sentence: str, ask: int | None) -> None:
@@ -120,5 +121,3 @@ def _waits(carry: "Carry") -> str | None:
     if row is None:
         return None
     return msgspec.json.encode(Waits(row.seq, row.kind, row.name, carry.wake_at)).decode()
-
-

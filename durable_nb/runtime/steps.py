@@ -15,18 +15,17 @@ import msgspec
 from durable_nb.durations import spoken
 from durable_nb.engine.turn import place
 from durable_nb.errors import DurableError, StepFailed, StepTimeout
-from durable_nb.flows.place import StepPlace
+from durable_nb.flows.place import Recall, StepPlace
 from durable_nb.flows.policy import StepOptions, next_attempt_at
 from durable_nb.flows.step import Step, Use
-from durable_nb.history import events as e
-from durable_nb.history import wire
+from durable_nb.history import events as e, wire
 from durable_nb.history.calls import Ask, StepCall
 from durable_nb.history.events import Row
 from durable_nb.history.values import Value
 from durable_nb.runtime.isolate import run_isolated
 from durable_nb.runtime.loop import LoopThread
 from durable_nb.runtime.options import CRASHES
-from durable_nb.runtime.output import Sink
+from durable_nb.runtime.output import Sink, position
 from durable_nb.stores.protocol import NewMail, NewWork, RunRecord, WorkRecord
 
 if TYPE_CHECKING:
@@ -42,7 +41,9 @@ class Job:
 
     __slots__ = ("args", "failed", "here", "kwargs", "record", "row", "step", "work")
 
-    def __init__(self, record: RunRecord, row: Row, work: WorkRecord, step: Step[..., Any], args: Any, kwargs: Any) -> None:
+    def __init__(
+        self, record: RunRecord, row: Row, work: WorkRecord, step: Step[..., Any], args: Any, kwargs: Any
+    ) -> None:
         self.record = record
         self.row = row
         self.work = work
@@ -193,9 +194,8 @@ class Workers:
     def _perform(self, job: Job) -> None:
         """Run the attempt and record what came of it."""
         record, runtime = job.record, self._runtime
-        here = StepPlace(
-            record.id, record.uid, record.execution, job.work.ask, job.step.name, job.work.attempt, lambda detail: None
-        )
+        ask, attempt = job.work.ask, job.work.attempt
+        here = StepPlace(record.id, record.uid, record.execution, ask, job.step.name, attempt, self._recall(record.key))
         here.sink = Sink(runtime.now, echo=False)
         job.here = here
         try:
@@ -209,6 +209,17 @@ class Workers:
         pieces = here.sink.take()
         if pieces:
             runtime.store.put_output(record.key, pieces)
+
+    def _recall(self, run: int) -> Recall:
+        return lambda ask: position(self._runtime.store.output(run), ask)
+
+    def flush_output(self) -> None:
+        """Write what the running attempts have printed and told since the last time."""
+        for job in list(self._running.values()):
+            if job.here is not None:
+                pieces = job.here.sink.take()
+                if pieces:
+                    self._runtime.store.put_output(job.record.key, pieces)
 
     def _bounded(self, job: Job, here: StepPlace) -> Any:
         options = job.step.options_
@@ -276,7 +287,9 @@ class Workers:
         """How many earlier attempts crashed, and so do not count."""
         run, ask = job.work.run, job.work.ask
         # The inbox first: what is admitted between the two looks is seen twice then, never missed.
-        failed = {mail.attempt for mail in self._runtime.store.mail(run) if mail.ask == ask and mail.kind == "attempt_failed"}
+        failed = {
+            mail.attempt for mail in self._runtime.store.mail(run) if mail.ask == ask and mail.kind == "attempt_failed"
+        }
         for row in self._runtime.store.history(run, ask):
             if row.ref == ask and isinstance(event := wire.event_of(row), e.AttemptFailed):
                 failed.add(event.attempt)

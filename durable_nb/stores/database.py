@@ -7,17 +7,17 @@ cost a lone writer twice to four times as much; a leader that serves on would ne
 
 import _thread
 import logging
-import os
 import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
-from weakref import WeakSet
 
 from durable_nb.errors import ForkedProcess, LogClosed, LogError, LogMissing
+from durable_nb.stores import forks
 from durable_nb.stores.files import Identity, identity, refuse_moved
 from durable_nb.stores.interrupts import Shield, is_exposed
+from durable_nb.stores.items import Item, copy_of
 from durable_nb.stores.library import Connection, is_busy, log_error, sqlite
 
 Parameters = Sequence[Any] | dict[str, Any]
@@ -31,25 +31,6 @@ _GROUP = 64
 _PATIENCE = 10.0  # seconds of waiting for another process after which one warning is logged
 _LOOK = 0.05  # seconds after which a waiting main thread looks whether it was interrupted
 
-_open: "WeakSet[Database]" = WeakSet()
-_inherited: list["Database"] = []
-
-
-class _Item:
-    """A transaction that waits for its commit, and its outcome."""
-
-    __slots__ = ("error", "gate", "is_done", "leads", "result", "shield", "work")
-
-    def __init__(self, work: Callable[[Connection], Any], shield: Shield | None) -> None:
-        self.work = work
-        self.shield = shield
-        self.gate = _thread.allocate_lock()
-        self.gate.acquire()
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self.leads = False
-        self.is_done = False
-
 
 class Database:
     """A writer and a reader of one file (in memory: one connection that is both)."""
@@ -60,14 +41,14 @@ class Database:
         self._reader = reader
         self._mutex = _thread.allocate_lock()  # not owned by a thread: it is handed on locked
         self._read_lock = _thread.allocate_lock()
-        self._queue: deque[_Item] = deque()
+        self._queue: deque[Item] = deque()
         self._refusal: tuple[type[LogError], str | None] | None = None
         self._changes = 0
         self._files: dict[str, Identity | None] = {}
         if reader is not None:
             # The -wal too: a new one under an open log would not be seen by those who hold the old one.
             self._files = {name: identity(name) for name in (path, f"{path}-wal")}
-        _open.add(self)
+        forks.watch(self)
 
     def one(self, sql: str, parameters: Parameters) -> int:
         """Run one writing statement as a transaction; the number of rows it changed."""
@@ -88,10 +69,10 @@ class Database:
         self._refuse()
         if is_exposed():
             with Shield() as shield:
-                item = _Item(work, shield)
+                item = Item(work, shield)
                 self._enter(item)
         else:
-            item = _Item(work, None)
+            item = Item(work, None)
             self._enter(item)
         if item.error is not None:
             raise item.error
@@ -137,11 +118,11 @@ class Database:
 
     def check_file(self) -> None:
         """Raise LogMissing, now and from now on, when the file was removed or replaced."""
+        self._refuse()
         try:
             refuse_moved(self.path, self._files)
         except LogMissing as missing:
-            if self._refusal is None:
-                self._refusal = (LogMissing, str(missing))
+            self._refusal = self._refusal or (LogMissing, str(missing))
             raise
 
     def copy_to(self, target: Connection) -> None:
@@ -153,12 +134,15 @@ class Database:
         finally:
             self._hand_on()
 
+    def disown(self) -> None:
+        """Called in a forked child, where every lock may be held by a thread that is not there."""
+        self._refusal = (ForkedProcess, None)
+
     def close(self) -> None:
         """Refuse everything from now on, let the running commit end, and close; again is fine, in a child nothing."""
         if self._refusal is not None and self._refusal[0] in (LogClosed, ForkedProcess):
             return
         self._refusal = (LogClosed, None)
-        _open.discard(self)
         with self._read_lock:
             if self._reader is not None:
                 self._reader.close()
@@ -170,7 +154,7 @@ class Database:
 
     # ------------------------------------------------------------------ the queue
 
-    def _enter(self, item: _Item) -> None:
+    def _enter(self, item: Item) -> None:
         if not self._queue and self._mutex.acquire(False):
             self._lead([item])
         else:
@@ -183,7 +167,7 @@ class Database:
                 item.leads = False
                 self._lead([item, *self._taken(_GROUP - 1)])
 
-    def _await(self, item: _Item) -> None:
+    def _await(self, item: Item) -> None:
         if item.shield is None:
             item.gate.acquire()
             return
@@ -191,7 +175,7 @@ class Database:
             if item.shield.was_interrupted and self._withdrawn(item):
                 return
 
-    def _withdrawn(self, item: _Item) -> bool:
+    def _withdrawn(self, item: Item) -> bool:
         """Take an item back that no leader has taken yet: nothing of it was or will be written."""
         try:
             self._queue.remove(item)
@@ -200,8 +184,8 @@ class Database:
         item.error, item.is_done = KeyboardInterrupt(), True
         return True
 
-    def _taken(self, limit: int) -> list[_Item]:
-        batch: list[_Item] = []
+    def _taken(self, limit: int) -> list[Item]:
+        batch: list[Item] = []
         while len(batch) < limit:
             try:
                 batch.append(self._queue.popleft())
@@ -209,7 +193,7 @@ class Database:
                 break
         return batch
 
-    def _lead(self, batch: list[_Item]) -> None:
+    def _lead(self, batch: list[Item]) -> None:
         """With the writer held: commit the batch, tell its owners, hand the writer on."""
         try:
             if batch:
@@ -259,14 +243,14 @@ class Database:
             patience = patience or self._patience()
             next(patience)
 
-    def _commit(self, batch: list[_Item]) -> None:
+    def _commit(self, batch: list[Item]) -> None:
         """One transaction for the batch; every item left in it has its result or its error afterwards."""
         try:
             self._refuse()
             self._begin(batch)
         except BaseException as error:  # noqa: BLE001 - it is handed to every owner
             for item in batch:
-                item.error = _copy(error)
+                item.error = copy_of(error)
             return
         if len(batch) == 1:
             self._attempt(batch[0])
@@ -278,7 +262,7 @@ class Database:
             return
         self._finish([item for item in batch if item.error is None])
 
-    def _begin(self, batch: list[_Item]) -> None:
+    def _begin(self, batch: list[Item]) -> None:
         """Immediate always: a transaction that begins by reading may find itself too old to write."""
         patience = None
         while True:
@@ -288,25 +272,25 @@ class Database:
             except sqlite.OperationalError as error:
                 if not is_busy(error):
                     raise self._mapped(error)
-            if any(item.shield is not None and item.shield.was_interrupted for item in batch):
+            if any(item.is_interrupted for item in batch):
                 self._unbegin(batch)
             patience = patience or self._patience()
             next(patience)
 
-    def _unbegin(self, batch: list[_Item]) -> None:
+    def _unbegin(self, batch: list[Item]) -> None:
         """Only the interrupted caller is told; the others queue again, in front, and the next of them leads."""
-        others = [item for item in batch if item.shield is None or not item.shield.was_interrupted]
+        others = [item for item in batch if not item.is_interrupted]
         self._queue.extendleft(reversed(others))
         batch[:] = [item for item in batch if item not in others]
         raise KeyboardInterrupt
 
-    def _attempt(self, item: _Item) -> None:
+    def _attempt(self, item: Item) -> None:
         try:
             item.result = item.work(self._writer)
         except BaseException as error:  # noqa: BLE001 - it is handed to its owner
             item.error = self._mapped(error)
 
-    def _attempt_each(self, batch: list[_Item]) -> bool:
+    def _attempt_each(self, batch: list[Item]) -> bool:
         """Run every item behind a savepoint; False when SQLite has given up the transaction."""
         for item in batch:
             self._writer.execute("savepoint item")
@@ -318,7 +302,7 @@ class Database:
             self._writer.execute("release item")
         return True
 
-    def _finish(self, batch: list[_Item]) -> None:
+    def _finish(self, batch: list[Item]) -> None:
         if not batch:
             if self._writer.in_transaction:
                 self._writer.execute("rollback")
@@ -357,24 +341,6 @@ class Database:
         if isinstance(error, sqlite.Error) and not isinstance(error, sqlite.IntegrityError):
             try:
                 self.check_file()
-            except LogMissing as missing:
-                return missing
+            except LogError as refusal:
+                return refusal
         return log_error(error, self.path)
-
-
-def _copy(error: BaseException) -> BaseException:
-    """Each owner raises an object of its own: a shared one would collect all their tracebacks."""
-    copy = type(error)(*error.args)
-    copy.__cause__ = error.__cause__
-    return copy
-
-
-def _disown() -> None:
-    """In a forked child: refuse, and never close what the parent's locks and memory maps belong to."""
-    for database in list(_open):
-        database._refusal = (ForkedProcess, None)
-        _inherited.append(database)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_disown)

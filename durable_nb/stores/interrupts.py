@@ -1,11 +1,10 @@
 """Ctrl-C and commits: an exception out of a signal handler must not land between a lock and its release."""
 
-import _signal  # signal.signal and getsignal without turning numbers into enums: 1 µs instead of 13, at every commit
+import _signal  # type: ignore[import-not-found]  # without the enums of signal: 1 µs instead of 13, at every commit
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any
-
 
 _SIGINT = int(signal.SIGINT)
 

@@ -17,7 +17,7 @@ class LeaseLost(LogError):
     """Another process has taken the run over; nothing was written."""
 
 
-class MailArrived(Exception):  # noqa: N818 - not an error: the caller goes another round
+class MailArrived(Exception):
     """The run got mail that the commit did not know of, so it may not let go of the lease; nothing was written."""
 
 

@@ -48,8 +48,10 @@ def short(record: RunRecord, now: float) -> str:
         first, _, more = (record.sentence or "").strip().partition("\n")
         return first + (" …" if more else "")
     waits = _waits(record)
-    if waits is None or (record.ready_at is not None and record.ready_at <= now):
+    if record.ready_at is not None and record.ready_at <= now:
         return "its next turn"
+    if waits is None:
+        return "news"
     if waits.kind != "timer":
         again = f", again {_at(waits.due, now)}" if waits.due is not None and waits.due > now else ""
         return f"step `{waits.name}`{again}"
@@ -71,9 +73,11 @@ def _running(name: str, record: RunRecord, asks: dict[int, Asked], now: float, o
 
 
 def _waits_for(record: RunRecord, asks: dict[int, Asked], now: float) -> str:
-    waits = _waits(record)
-    if waits is None or (record.ready_at is not None and record.ready_at <= now):
+    if record.ready_at is not None and record.ready_at <= now:
         return f"for its next turn, which is due: {_CARRY_IT}, unless one is at it"
+    waits = _waits(record)
+    if waits is None:
+        return "for news"
     if waits.kind == "timer":
         return f"for a timer, due {_at(waits.due, now)}" if waits.due is not None else "for a timer"
     asked = asks.get(waits.ask)

@@ -7,8 +7,7 @@ import msgspec
 
 from durable_nb.durations import as_datetime
 from durable_nb.errors import Corrupt
-from durable_nb.history import events as e
-from durable_nb.history import wire
+from durable_nb.history import events as e, wire
 from durable_nb.history.failure import Failure
 from durable_nb.history.values import Value
 from durable_nb.views.values import arguments_form, arguments_text, failure_form, value_form, value_text

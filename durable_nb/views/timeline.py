@@ -4,11 +4,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from durable_nb.durations import spoken
-from durable_nb.history import events as e
-from durable_nb.history import wire
+from durable_nb.history import events as e, wire
 from durable_nb.history.failure import Failure
-from durable_nb.history.summary import Asked, Attempt
-from durable_nb.history.summary import asks as fold
+from durable_nb.history.summary import Asked, Attempt, asks as fold
 from durable_nb.history.values import Value
 from durable_nb.stores.protocol import Mail
 from durable_nb.views.table import clock_text, readable

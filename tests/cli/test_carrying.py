@@ -201,7 +201,9 @@ def test_a_worker_told_to_stop_ends_its_step_and_gives_its_runs_back(
     os.mkfifo(folder / "hold.go")
     start = "connect('shop.durable.db', carry=False); shopw.shopw_holding['a'].start()"
     made = subprocess.run(
-        [sys.executable, "-c", f"import shopw; from durable_nb import connect; {start}"], capture_output=True, timeout=60
+        [sys.executable, "-c", f"import shopw; from durable_nb import connect; {start}"],
+        capture_output=True,
+        timeout=60,
     )
     assert (made.returncode, made.stderr) == (0, b"")
     process = durable("worker", "--log", "shop.durable.db")

@@ -57,7 +57,9 @@ def test_trust_asks_and_takes_no_answer_for_no(
         assert app.result("done", None) == date(2026, 11, 20)
 
 
-def test_key_show_names_the_key_and_does_not_tell_it(folder: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_show_names_the_key_and_does_not_tell_it(
+    folder: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
     said = shell("key", "show", "--json")
     assert tuple(said.json) == KEY_KEYS
     assert said.json["source"] == "DURABLE_NB_KEY"

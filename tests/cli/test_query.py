@@ -51,7 +51,9 @@ def test_what_would_write_is_refused(folder: Path, shell: Shell, sql: str) -> No
     assert not {"new.db", "copy.db"} & {path.name for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("sql", ["pragma table_info(run)", "pragma user_version", "explain query plan select 1 from run"])
+@pytest.mark.parametrize(
+    "sql", ["pragma table_info(run)", "pragma user_version", "explain query plan select 1 from run"]
+)
 def test_looking_at_the_schema_is_allowed(shell: Shell, sql: str) -> None:
     assert shell("query", sql).code == 0
 

@@ -183,7 +183,14 @@ def test_a_log_from_elsewhere_is_wholly_readable_and_decodes_nothing(
 
     monkeypatch.setattr("durable_nb.codec.pickles.decode", fail)
     monkeypatch.setattr("durable_nb.codec.values._READERS", {"pickle": fail})
-    for verb in (["ls"], ["show", "x"], ["why", "x"], ["history", "x"], ["follow", "x"], ["query", "select * from run"]):
+    for verb in (
+        ["ls"],
+        ["show", "x"],
+        ["why", "x"],
+        ["history", "x"],
+        ["follow", "x"],
+        ["query", "select * from run"],
+    ):
         assert shell(*verb).code == 0, verb
     said = shell("show", "x")
     assert "durable trust" in said.out

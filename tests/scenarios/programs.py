@@ -1,7 +1,8 @@
 """Programs as data, and one flow that runs them: whatever a generator can think of becomes a durable run.
 
 A program is a list of statements, each a list of JSON: its verb, then what it needs. Every call of a step gets a label,
-counted in the order of the code, so that a call can be known again in another run of the same program.
+counted in the order of the code, so that a call can be known again in another run of the same program. Labels of spawned
+calls are negative: whether one that is never awaited runs is up to chance.
 """
 
 from collections.abc import Callable
@@ -170,7 +171,7 @@ class Machine:
                 self.seen.append(f"spawned {type(error).__name__}: {error}")
 
     def spawned(self, kind: str) -> Any:
-        label = self.label()
+        label = -self.label()
         match kind:
             case "fail":
                 return fail.spawn(label, "a spawned step's failure")

@@ -7,6 +7,7 @@ import threading
 
 from durable_nb.errors import LogError
 from durable_nb.stores import database
+from durable_nb.stores.protocol import NewWork
 from durable_nb.stores.sqlite import open_sqlite
 from tests.stores.examples import carried, new_run, row, turn
 
@@ -47,14 +48,26 @@ def commit_until_killed(path: str, threads: str, moment: str, nth: str) -> None:
 
 def own(path: str) -> None:
     """Become an owner with a leased run and claimed work, and wait."""
-    from durable_nb.stores.protocol import NewWork
-
     store = open_sqlite(path)
     owner = store.register("child", 1.0)
     run = carried(store, "held", owner)
     store.commit(turn(run, row(2), work=[NewWork(2, "add", b"", None, owner)]))
     say(f"{owner}")
     sys.stdin.readline()
+
+
+def bury(path: str) -> None:
+    store = open_sqlite(path)
+    say(" ".join(str(key) for key in store.bury(99.0)))
+    store.close()
+
+
+def checkpoint(path: str) -> None:
+    store = open_sqlite(path)
+    store.checkpointer.step(now_idle=True)
+    say("in charge")
+    sys.stdin.readline()
+    store.close()
 
 
 def hold_the_writer(path: str) -> None:

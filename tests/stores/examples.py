@@ -47,6 +47,15 @@ def seqs(store: Store, run: RunRecord) -> list[int]:
     return [each.seq for each in store.history(run.key)]
 
 
+def until(is_so: Callable[[], bool]) -> None:
+    """Wait for what another thread does, where no event can be had from inside the store."""
+    for _ in range(60_000):
+        if is_so():
+            return
+        threading.Event().wait(0.001)
+    raise AssertionError("it did not happen within a minute")
+
+
 def together(works: Sequence[Callable[[], Any]]) -> list[Any]:
     """Run all at the same moment, a thread each; what each returned or raised."""
     outcomes: list[Any] = [None] * len(works)

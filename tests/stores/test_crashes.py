@@ -2,6 +2,7 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import pytest
@@ -60,7 +61,7 @@ def test_a_foreign_lock_is_waited_for(filed: SqliteStore, path: str) -> None:
     with child("hold_the_writer", path) as process:
         assert heard(process) == "locked"
         # No thread here could commit before the child lets go, and none is told of a lock.
-        works: list[Callable[[], Any]] = [lambda seq=seq: filed.commit(turn(run, row(seq))) for seq in range(2, 6)]
+        works: list[Callable[[], Any]] = [partial(filed.commit, turn(run, row(seq))) for seq in range(2, 6)]
         works.append(lambda: tell(process))
         outcomes = together(works)
         assert heard(process) == "free"

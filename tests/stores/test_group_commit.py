@@ -1,6 +1,7 @@
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from durable_nb.stores import database
 from durable_nb.stores.library import sqlite
 from durable_nb.stores.protocol import LeaseLost
 from durable_nb.stores.sqlite import SqliteStore, open_sqlite
-from tests.stores.examples import carried, new_run, row, seqs, together, turn
+from tests.stores.examples import carried, new_run, row, seqs, together, turn, until
 
 
 class Gate:
@@ -27,7 +28,7 @@ class Gate:
             assert self.may_go.wait(60)
 
 
-def queued(store: SqliteStore, works: list[Callable[[], Any]]) -> tuple[list[Any], int]:
+def queued(store: SqliteStore, works: Sequence[Callable[[], Any]]) -> tuple[list[Any], int]:
     """Let one commit wait while `works` queue behind it; their outcomes and the number of commits it took."""
     gate = database.crash_point = Gate()
 
@@ -40,8 +41,7 @@ def queued(store: SqliteStore, works: list[Callable[[], Any]]) -> tuple[list[Any
     assert gate.is_reached.wait(60)
 
     def open_gate() -> None:
-        while len(store.database._queue) < len(works):
-            threading.Event().wait(0.001)
+        until(lambda: len(store.database._queue) == len(works))
         gate.may_go.set()
 
     opener = threading.Thread(target=open_gate)
@@ -53,8 +53,12 @@ def queued(store: SqliteStore, works: list[Callable[[], Any]]) -> tuple[list[Any
     return outcomes, gate.commits - 1
 
 
+def start(store: SqliteStore, id: str) -> bool:
+    return store.start(new_run(id))[1]
+
+
 def test_those_who_wait_are_committed_together(store: SqliteStore) -> None:
-    works = [lambda number=number: store.start(new_run(f"run-{number}"))[1] for number in range(16)]
+    works = [partial(start, store, f"run-{number}") for number in range(16)]
     outcomes, commits = queued(store, works)
     assert outcomes == [True] * 16
     assert commits == 1
@@ -62,7 +66,7 @@ def test_those_who_wait_are_committed_together(store: SqliteStore) -> None:
 
 
 def test_more_than_a_group_is_handed_on(store: SqliteStore) -> None:
-    works = [lambda number=number: store.start(new_run(f"run-{number}"))[1] for number in range(100)]
+    works = [partial(start, store, f"run-{number}") for number in range(100)]
     outcomes, commits = queued(store, works)
     assert outcomes == [True] * 100
     assert commits == 2
@@ -134,7 +138,7 @@ class Unwilling:
         if sql == "commit" and self._failures:
             self._failures -= 1
             error = sqlite.OperationalError("database or disk is full")
-            error.sqlite_errorcode = 13  # type: ignore[attr-defined]
+            error.sqlite_errorcode = 13
             raise error
         return self._connection.execute(sql, *parameters)
 
@@ -144,7 +148,7 @@ class Unwilling:
 
 def test_a_commit_that_fails_fails_for_everybody_and_may_be_tried_again(store: SqliteStore) -> None:
     runs = [carried(store, f"run-{number}") for number in range(4)]
-    works = [lambda run=run: store.commit(turn(run, row(2))) for run in runs]
+    works = [partial(store.commit, turn(run, row(2))) for run in runs]
     # The commit that stops the queue is the first, the group the second.
     real = store.database._writer
     store.database._writer = Unwilling(real, 2)  # type: ignore[assignment]
@@ -217,7 +221,7 @@ def test_a_large_neighbour_that_does_not_fit_does_not_harm_the_others(filed: Sql
     runs = [carried(filed, f"run-{number}") for number in range(4)]
     (pages,) = filed.database.read("pragma page_count")[0]
     filed.database.transact(lambda connection: connection.execute(f"pragma max_page_count = {pages + 3}").fetchall())
-    works: list[Callable[[], Any]] = [lambda run=run: filed.commit(turn(run, row(2))) for run in runs[1:]]
+    works: list[Callable[[], Any]] = [partial(filed.commit, turn(run, row(2))) for run in runs[1:]]
     works.insert(1, lambda: filed.commit(turn(runs[0], row(2, b"x" * 200_000))))
     outcomes, _ = queued(filed, works)
     assert isinstance(outcomes[1], LogFull)

@@ -212,7 +212,13 @@ def test_a_release_says_what_the_run_is_from_now_on(store: SqliteStore) -> None:
     after = store.run_by_key(run.key)
     assert after is not None
     assert (after.status, after.reason, after.sentence, after.waits) == parked[:1] + parked[2:5]
-    assert (after.owner, after.ready_at, after.code, after.updated_at, after.ended_at) == (None, None, "code-2", 21.0, None)
+    assert (after.owner, after.ready_at, after.code, after.updated_at, after.ended_at) == (
+        None,
+        None,
+        "code-2",
+        21.0,
+        None,
+    )
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from durable_nb.stores.protocol import NewWork, RunRecord, WorkRecord
@@ -63,7 +65,7 @@ def test_an_answer_counts_once(store: SqliteStore) -> None:
 
 
 @pytest.mark.parametrize("change", [{"attempt": 2}, {"owner": 77}, {"ask": 3}, {"owner": None}], ids=str)
-def test_an_attempt_that_is_not_open_answers_nothing(store: SqliteStore, change: dict[str, int]) -> None:
+def test_an_attempt_that_is_not_open_answers_nothing(store: SqliteStore, change: dict[str, Any]) -> None:
     run = with_work(store, NewWork(2, "add", b"", None, None))
     (work,) = store.claim_work(store.register("worker", 1.0), 30.0, 9)
     assert not store.finish_work(work._replace(**change), letter("answer"), 31.0)

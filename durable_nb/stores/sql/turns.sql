@@ -43,18 +43,19 @@ select seq, kind, ref, name, data, at from event where run = ?1 and seq = ?2;
 
 -- name: is_due
 -- Asked before a claim opens a write transaction for nothing.
-select exists(select 1 from run where ready_at <= ?1 and owner is null and status <> 'pending')
-    or exists(select 1 from run where ready_at <= ?1 and owner is null and status = 'pending');
+select exists(select 1 from run indexed by run_woken where ready_at <= ?1 and owner is null and status <> 'pending')
+    or exists(select 1 from run indexed by run_new where ready_at <= ?1 and owner is null and status = 'pending');
 
 -- name: due
--- Those woken by mail or a timer go before those never started; a limit in each arm keeps it to the heads of two indexes.
+-- Those woken by mail or a timer go before those never started; a limit in each arm keeps it to the heads of two indexes,
+-- which are named, because the planner likes run_status better and would sort all that is pending.
 with head as (
   select * from (
-    select key, 0 as is_new, ready_at as due from run
+    select key, 0 as is_new, ready_at as due from run indexed by run_woken
     where ready_at <= ?1 and owner is null and status <> 'pending' order by ready_at limit ?2)
   union all
   select * from (
-    select key, 1, ready_at from run
+    select key, 1, ready_at from run indexed by run_new
     where ready_at <= ?1 and owner is null and status = 'pending' order by ready_at limit ?2)
   order by 2, 3, 1 limit ?2)
 select run.key, id, uid, flow, version, execution, status, reason, sentence, waits, code, arguments, outcome,

@@ -29,10 +29,10 @@ select run, ask, name, data, attempt, crashes, due, owner from work where run = 
 -- name: next_due
 -- One look at the head of each index.
 select min(due) from (
-  select * from (select ready_at as due from run
+  select * from (select ready_at as due from run indexed by run_woken
                  where ready_at is not null and owner is null and status <> 'pending' order by ready_at limit 1)
   union all
-  select * from (select ready_at from run
+  select * from (select ready_at from run indexed by run_new
                  where ready_at is not null and owner is null and status = 'pending' order by ready_at limit 1)
   union all
   select * from (select due from work where owner is null order by due limit 1));

@@ -1,0 +1,150 @@
+CREATE TABLE chunk(
+  key integer primary key,
+  digest text not null unique,
+  data blob not null
+)
+
+CREATE TABLE code(
+  kind text not null,
+  name text not null,
+  digest text not null,
+  put integer not null,                     -- the highest of a (kind, name) is its latest
+  mark text not null,
+  at real not null,
+  document blob not null,
+  primary key(kind, name, digest)
+)
+
+CREATE TABLE event(
+  run integer not null references run(key) on delete cascade,
+  seq integer not null,
+  kind text not null,
+  ref integer,                              -- the seq of the ask that is answered
+  name text,
+  data blob not null,
+  at real not null,
+  primary key(run, seq)
+) without rowid
+
+CREATE TABLE inbox(
+  seq integer primary key autoincrement,    -- never used twice, so that run.mail only grows
+  run integer not null references run(key) on delete cascade,
+  kind text not null,
+  ask integer,
+  attempt integer,
+  name text,
+  key text,
+  value blob not null,
+  sender text not null,
+  sent_at real not null
+)
+
+CREATE TABLE log(
+  one integer primary key check (one = 1),
+  uid text not null,
+  mark text not null,
+  created_at real not null
+)
+
+CREATE TABLE output(
+  n integer primary key,
+  run integer not null references run(key) on delete cascade,
+  ask integer,
+  attempt integer not null,
+  stream text not null,
+  text text not null,
+  at real not null
+)
+
+CREATE TABLE owner(
+  key integer primary key autoincrement,    -- also the byte of <log>-owners that its process keeps locked
+  pid integer not null,
+  host text not null,
+  label text not null,
+  started_at real not null,
+  seen_at real not null
+)
+
+CREATE TABLE payload(
+  key integer primary key,
+  digest text not null unique,
+  size integer not null,
+  awaited integer not null default 1        -- put, and no commit refers to it yet: deleting another run leaves it alone
+)
+
+CREATE TABLE payload_chunk(
+  payload integer not null references payload(key) on delete cascade,
+  n integer not null,
+  chunk integer not null references chunk(key),
+  primary key(payload, n)
+) without rowid
+
+CREATE TABLE payload_ref(
+  run integer not null references run(key) on delete cascade,
+  seq integer not null,
+  payload integer not null references payload(key),
+  primary key(run, seq, payload)
+) without rowid
+
+CREATE TABLE run(
+  key integer primary key autoincrement,    -- never used twice: owners, caches and other processes remember it
+  id text not null unique,
+  uid text not null,
+  lease integer not null,                   -- fencing token, + 1 whenever somebody takes the run
+  owner integer,                            -- the process that holds it
+  mail integer not null default 0,          -- highest inbox number ever put: the optimistic guard of the hot path
+  ready_at real,                            -- when it may be claimed
+  status text not null,
+  flow text not null,
+  version text,
+  execution integer not null default 1,
+  created_at real not null,
+  updated_at real not null,
+  ended_at real,
+  code text not null,
+  reason text,
+  sentence text,
+  waits text,
+  arguments blob not null,
+  outcome blob
+)
+
+CREATE TABLE sqlite_sequence(name,seq)
+
+CREATE TABLE work(
+  run integer not null references run(key) on delete cascade,
+  ask integer not null,
+  attempt integer not null,                 -- how often it was begun
+  crashes integer not null default 0,       -- attempts in a row that never answered
+  due real not null,
+  owner integer,
+  name text not null,
+  data blob not null,
+  primary key(run, ask)
+) without rowid
+
+CREATE INDEX code_digest on code(digest)
+
+CREATE INDEX code_latest on code(kind, name, put)
+
+CREATE INDEX inbox_run on inbox(run, seq)
+
+CREATE INDEX output_run on output(run, n)
+
+CREATE INDEX payload_chunk_chunk on payload_chunk(chunk)
+
+CREATE INDEX payload_ref_payload on payload_ref(payload)
+
+CREATE INDEX run_flow on run(flow, key)
+
+CREATE INDEX run_new on run(ready_at) where ready_at is not null and owner is null and status = 'pending'
+
+CREATE INDEX run_owner on run(owner) where owner is not null
+
+CREATE INDEX run_status on run(status, key)
+
+CREATE INDEX run_woken on run(ready_at) where ready_at is not null and owner is null and status <> 'pending'
+
+CREATE INDEX work_free on work(due) where owner is null
+
+CREATE INDEX work_owner on work(owner) where owner is not null
