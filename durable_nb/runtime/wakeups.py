@@ -19,6 +19,7 @@ _PACE = ((0.05, 0.001), (1.0, 0.005), (5.0, 0.02), (30.0, 0.1), (float("inf"), 0
 _LIVENESS = 1.0
 _HEARTBEAT = 10.0
 _OUTPUT = 1.0
+_IDLE = 5.0
 
 
 class Flusher:
@@ -107,6 +108,7 @@ class Watcher:
                 if now - lively >= _LIVENESS:
                     lively = now
                     self._runtime.look_after()
+                    self._runtime.store.tidy(not self._runtime.carries and now - self._news_at > _IDLE)
                 if now - beat >= _HEARTBEAT:
                     beat = now
                     self._runtime.beat()

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from durable_nb.errors import Corrupt, LogError, LogFull, LogMissing, LogReadOnly
+from durable_nb.errors import Corrupt, LogError, LogFull, LogReadOnly
 
 if TYPE_CHECKING:
     import sqlite3 as sqlite
@@ -17,7 +17,7 @@ __all__ = ["Connection", "is_busy", "log_error", "sqlite"]
 Connection = sqlite.Connection
 
 _BUSY = frozenset({5, 6})  # SQLITE_BUSY, SQLITE_LOCKED
-_ERRORS: dict[int, type[LogError]] = {8: LogReadOnly, 11: Corrupt, 13: LogFull, 14: LogMissing, 26: Corrupt}
+_ERRORS: dict[int, type[LogError]] = {8: LogReadOnly, 11: Corrupt, 13: LogFull, 26: Corrupt}
 
 
 def is_busy(error: BaseException) -> bool:

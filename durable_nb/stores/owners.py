@@ -56,6 +56,12 @@ class Bytes:
                 self._held.remove(byte)
                 self._free(byte)
 
+    def hold(self, byte: int) -> None:
+        """Lock a byte of ours once more: somebody in this process may have read the file, and closing it freed all."""
+        with self._lock:
+            if byte in self._held:
+                self._try(byte, shared=False)
+
     def is_locked(self, byte: int) -> bool:
         """Whether a living process, this one included, holds the byte."""
         with self._lock:
@@ -109,6 +115,9 @@ class MemoryBytes:
     def drop(self, byte: int) -> None:
         self._held.discard(byte)
 
+    def hold(self, byte: int) -> None:
+        """Nothing frees it but `drop`."""
+
     def is_locked(self, byte: int) -> bool:
         return byte in self._held
 
@@ -139,7 +148,7 @@ class Owners:
     def __init__(self, database: Database, locks: Bytes | MemoryBytes) -> None:
         self._database = database
         self._locks = locks
-        self._registered: set[int] = set()
+        self._registered: dict[int, tuple[str, float]] = {}  # key -> label, started at
 
     def register(self, label: str, now: float) -> int:
         taken: list[int] = []
@@ -159,16 +168,20 @@ class Owners:
             for each in taken:
                 self._locks.drop(each)
             raise
-        self._registered.add(key)
+        self._registered[key] = (label, now)
         return key
 
     def heartbeat(self, owner: int, now: float) -> None:
         self._database.check_file()
-        self._database.one(SQL["heartbeat"], (owner, now))
+        self._locks.hold(owner)
+        known = self._registered.get(owner)
+        if not self._database.one(SQL["heartbeat"], (owner, now)) and known is not None:
+            again = (owner, os.getpid(), platform.node(), *known, now)
+            self._database.one(SQL["register_again"], again)
 
     def retire(self, owner: int, now: float) -> None:
         self._database.transact(_leaving(owner, now, crashes=0))
-        self._registered.discard(owner)
+        self._registered.pop(owner, None)
         self._locks.drop(owner)
 
     def bury(self, now: float) -> list[int]:

@@ -343,6 +343,10 @@ class Store(Protocol):
         """A number that differs when another process has committed since the last look; a microsecond or two."""
         ...
 
+    def tidy(self, is_idle: bool) -> None:
+        """House-keeping that no commit should wait for, about once a second, from one thread; may do nothing."""
+        ...
+
     def abandon(self) -> None:
         """Close as if the process had died: owners keep what they hold in the log, and only their locks are gone."""
         ...

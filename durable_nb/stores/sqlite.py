@@ -58,6 +58,9 @@ class SqliteStore:
     def changes(self) -> int:
         return self.database.changes()
 
+    def tidy(self, is_idle: bool) -> None:
+        self.checkpointer.step(is_idle)
+
     def explore(self) -> Any:
         """In memory it is a copy of now."""
         if self.database.path == ":memory:":

@@ -90,7 +90,7 @@ class Turns:
         return self._database.transact(work)
 
     def history(self, run: int, after: int = 0) -> list[Row]:
-        return [Row._make(each) for each in self._database.read(SQL["history"], (run, after))]
+        return list(map(Row._make, self._database.read(SQL["history"], (run, after))))
 
     def mail(self, run: int, after: int = 0) -> list[Mail]:
         return [Mail._make(each) for each in self._database.read(SQL["mail"], (run, after))]

@@ -198,7 +198,7 @@ def test_a_log_from_elsewhere_is_wholly_readable_and_decodes_nothing(
 
 
 def test_text_of_a_log_cannot_steer_the_terminal(folder: Path, shell: Shell) -> None:
-    with connect(folder / "evil.durable.db", carriers=0), pytest.raises(OSError):
+    with connect(folder / "evil.durable.db", carriers=0), pytest.raises(OSError, match="owned"):
         cli_failing["evil"]("\x1b]0;owned\x07 \x9b31m")
     for verb in (["ls"], ["show", "evil"], ["why", "evil"], ["history", "evil"], ["query", "select sentence from run"]):
         said = shell(*verb)
@@ -208,7 +208,7 @@ def test_text_of_a_log_cannot_steer_the_terminal(folder: Path, shell: Shell) -> 
 
 def test_lines_are_whole_without_a_terminal(folder: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
-    with connect(folder / "long.durable.db", carriers=0), pytest.raises(OSError):
+    with connect(folder / "long.durable.db", carriers=0), pytest.raises(OSError, match="yyy"):
         cli_failing["x" * 150]("y" * 300)
     row = shell("ls").out.splitlines()[1]
     assert row.startswith("x" * 150 + " ")

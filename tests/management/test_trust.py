@@ -52,7 +52,8 @@ def trust_delivery(day: date) -> Parcel:
     try:
         trust_lost(parcel)
     except LookupError as error:
-        assert error.args == ("lost", day)
+        if error.args != ("lost", day):
+            raise
     return trust_sent(parcel)
 
 
@@ -126,7 +127,7 @@ def test_a_log_that_somebody_carries_is_not_trusted(foreign: Path) -> None:
     record = theirs.run("new")
     assert record is not None
     assert theirs.claim_run(record.key, owner, 0)
-    with pytest.raises(Refused, match="their kernel on .* carries runs"):
+    with pytest.raises(Refused, match=r"their kernel on .* carries runs"):
         accept(foreign)
     theirs.close()  # as if it had died
     assert accept(foreign).runs == 3

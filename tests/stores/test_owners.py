@@ -1,5 +1,6 @@
 import gc
 import os
+from pathlib import Path
 
 from durable_nb.stores.owners import bytes_of
 from durable_nb.stores.protocol import NewWork, Release
@@ -97,6 +98,30 @@ def test_a_log_made_anew_at_the_same_path_has_locks_of_its_own(path: str) -> Non
     assert heard_of_the_dead(path) == []
     assert bytes_of(path).is_locked(owner)
     second.close()
+
+
+def test_a_lock_that_was_lost_in_this_process_comes_back_with_the_heartbeat(path: str) -> None:
+    store = open_sqlite(path)
+    owner = store.register("kernel", 1.0)
+    Path(path + "-owners").read_bytes()  # as a backup made in the notebook would: closing it frees all our bytes
+    store.heartbeat(owner, 2.0)
+    assert heard_of_the_dead(path) == []
+    Path(path + "-owners").read_bytes()
+    assert heard_of_the_dead(path) == [owner]
+    assert store.owners() == []
+    store.heartbeat(owner, 3.0)
+    assert heard_of_the_dead(path) == []
+    (again,) = store.owners()
+    assert (again.key, again.label, again.started_at, again.seen_at) == (owner, "kernel", 1.0, 3.0)
+    store.close()
+
+
+def test_what_an_unknown_owner_holds_is_freed(store: SqliteStore) -> None:
+    run = carried(store, owner=77)
+    assert store.bury(30.0) == [77]
+    after = store.run_by_key(run.key)
+    assert after is not None
+    assert (after.owner, after.ready_at) == (None, 30.0)
 
 
 def test_a_dead_owner_with_nothing_to_free_is_forgotten(path: str) -> None:

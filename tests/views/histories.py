@@ -1,7 +1,6 @@
 """Literal histories for the views."""
 
-from durable_nb.history import events as e
-from durable_nb.history import wire
+from durable_nb.history import events as e, wire
 from durable_nb.history.events import Row
 from durable_nb.history.failure import Failure
 from durable_nb.history.values import Value, plain

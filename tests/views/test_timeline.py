@@ -1,7 +1,6 @@
 """Asks with what became of them, as data and as text."""
 
-from durable_nb.history import events as e
-from durable_nb.history import wire
+from durable_nb.history import events as e, wire
 from durable_nb.history.events import Row
 from durable_nb.stores.protocol import Mail
 from durable_nb.views.timeline import draw, line_form, lines

@@ -6,8 +6,16 @@ insert into owner(pid, host, label, started_at, seen_at) values (?1, ?2, ?3, ?4,
 -- name: heartbeat
 update owner set seen_at = ?2 where key = ?1;
 
+-- name: register_again
+-- Somebody took a living owner for dead. Its key stays: it is in every lease it holds.
+insert into owner(key, pid, host, label, started_at, seen_at) values (?1, ?2, ?3, ?4, ?5, ?6) on conflict do nothing;
+
 -- name: owner_keys
-select key from owner order by key;
+-- Also those without a row: what they hold must not be held for ever.
+select key from owner
+union select owner from run where owner is not null
+union select owner from work where owner is not null
+order by 1;
 
 -- name: owners
 select key, pid, host, label, started_at, seen_at, (select count(*) from run where run.owner = owner.key)

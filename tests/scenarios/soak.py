@@ -1,0 +1,258 @@
+"""Several processes on one log, killed at random for a while, each replaced by another: the promises hold.
+
+`python -m tests.scenarios.soak --seconds 60 --processes 3` prints one JSON report and ends with 1 when a promise was
+broken. The children are `python -m tests.scenarios.soak --carry LOG`; they start what stdin tells them to.
+
+Whether an answered call ran again is decided where it can be known: every body looks into the log as it begins. What is
+committed by then is seen, and a process that was killed cannot begin anything.
+"""
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from itertools import cycle
+from pathlib import Path
+from typing import IO, Any
+
+from pysqlite3 import dbapi2 as sqlite
+
+from durable_nb import App, connect, current_step, runs
+from durable_nb.runtime.rehearsal import rehearse
+from tests.scenarios import shop
+
+_PATIENCE = 180.0  # seconds for whatever must happen sooner or later
+_CALM = 0.5  # seconds at most, from a new process to the next runs it is told of
+_WORK = 0.2  # seconds at most, from there to the next kill: it should hit what is being done
+_RATE = 20  # runs per second
+_ROOT = Path(__file__).parents[2]
+_ANSWERED = """
+    select (select count(*) from event join run on run.key = event.run
+            where run.uid = ?1 and event.ref = ?2 and event.kind in ('returned', 'raised'))
+         + (select count(*) from inbox join run on run.key = inbox.run
+            where run.uid = ?1 and inbox.ask = ?2 and inbox.kind in ('returned', 'raised'))
+"""
+_ENDED = "select count(*) from event where run = run.key and kind in ('completed', 'failed', 'cancelled')"
+
+
+# the children
+
+
+def carry(log: str) -> None:
+    """Carry what is due, and start what stdin says, until it is closed."""
+    plain_note = shop.note
+    looking = threading.local()
+
+    def note(what: str) -> None:
+        if not hasattr(looking, "connection"):
+            looking.connection = sqlite.connect(f"file:{log}?mode=ro", uri=True, isolation_level=None)
+        uid, _, ask = current_step().idempotency_key.split("/")
+        (answers,) = looking.connection.execute(_ANSWERED, (uid, int(ask))).fetchone()
+        plain_note(f"{what}\tAGAIN" if answers else what)
+
+    shop.note = note
+    with connect(log, durability="process"):
+        print("ready", flush=True)
+        for line in sys.stdin:
+            start(*line.rstrip("\n").split("\t"))
+
+
+def start(name: str, id: str) -> None:
+    flow, args = shop.FLOWS[name]
+    flow.options(on_conflict="attach")[id].start(*args)
+
+
+class Child:
+    """A process that carries; what it says on stderr is kept in a file."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self.errors = folder / f"stderr-{number}.txt"
+        with self.errors.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.scenarios.soak", "--carry", str(folder / "soak.durable.db")],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                cwd=_ROOT,
+                env={**os.environ, "LEDGER": str(folder / "ledger.txt")},
+            )
+
+    def tell(self, name: str, id: str) -> None:
+        self._input.write(f"{name}\t{id}\n".encode())
+        self._input.flush()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.close()
+
+    def close(self) -> int:
+        """Let it end by itself, if it was not killed."""
+        try:
+            self._input.close()
+        except BrokenPipeError:
+            pass  # killed with words still in the pipe
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return self.process.wait(_PATIENCE)
+
+    @property
+    def _input(self) -> IO[bytes]:
+        assert self.process.stdin is not None
+        return self.process.stdin
+
+
+# the parent
+
+
+def soak(folder: Path, seconds: float, processes: int, number: int, seed: int) -> dict[str, Any]:
+    """Feed `number` runs to so many processes while they are killed, drain, and report what is wrong."""
+    chance = random.Random(seed)
+    expected = calm(folder)
+    (folder / "ledger.txt").touch()
+    asked = [(name, f"{name}-{n}") for n, name in zip(range(number), cycle(shop.FLOWS), strict=False)]
+    with connect(folder / "soak.durable.db", carry=False) as app:
+        children = [Child(folder, n) for n in range(processes)]
+        everyone = list(children)
+        try:
+            kills = harass(folder, seconds, chance, asked, children, everyone)
+            for name, id in asked:
+                start(name, id)  # what was told to a child that died before it listened
+            results = {id: outcome(id) for _, id in asked}
+        finally:
+            codes = [child.close() for child in children]
+        report: dict[str, Any] = {"kills": kills, "runs": len(asked), "seed": seed, "repeated": repeated(folder)}
+        report["wrong"] = {
+            "exit codes": [code for code in codes if code],
+            "results": [(id, results[id], expected[name]) for name, id in asked if results[id] != expected[name]],
+            "log": wrong_in_log(folder),
+            "replay": wrong_in_replay(app, asked),
+            "ledger": wrong_in_ledger(folder),
+            "stderr": [text for child in everyone for text in wrong_in_errors(child.errors)],
+        }
+    return report
+
+
+def calm(folder: Path) -> dict[str, str]:
+    """What every flow of the shop comes to when nobody is killed."""
+    shop.LEDGER = folder / "calm-ledger.txt"
+    shop.LEDGER.touch()
+    with connect(folder / "calm.durable.db", durability="process"):
+        for name in shop.FLOWS:
+            start(name, name)
+        return {name: outcome(name) for name in shop.FLOWS}
+
+
+def outcome(id: str) -> str:
+    try:
+        return repr(runs[id].result(_PATIENCE))
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def harass(
+    folder: Path,
+    seconds: float,
+    chance: random.Random,
+    asked: list[tuple[str, str]],
+    children: list[Child],
+    everyone: list[Child],
+) -> int:
+    """Kill and replace a process again and again; the runs are handed out evenly over the time. How many were killed."""
+    pace = threading.Event()  # never set: the wait is the load, no assertion hangs on it
+    begun = time.monotonic()
+    told = kills = 0
+    while (elapsed := time.monotonic() - begun) < seconds:
+        pace.wait(chance.uniform(0, _CALM))
+        share = min(len(asked), int(len(asked) * elapsed / seconds) + 10)
+        for name, id in asked[told:share]:
+            chance.choice(children).tell(name, id)
+        told = share
+        pace.wait(chance.uniform(0, _WORK))
+        victim = chance.randrange(len(children))
+        children[victim].kill()
+        kills += 1
+        children[victim] = Child(folder, len(everyone))
+        everyone.append(children[victim])
+    return kills
+
+
+# what must not be
+
+
+def wrong_in_log(folder: Path) -> list[str]:
+    connection = sqlite.connect(folder / "soak.durable.db")
+    try:
+        wrong = [f"{id} has {n} endings" for id, n in connection.execute(f"select id, ({_ENDED}) from run") if n != 1]
+        wrong += [text for (text,) in connection.execute("pragma integrity_check") if text != "ok"]
+        wrong += [f"foreign key: {row}" for row in connection.execute("pragma foreign_key_check")]
+        for table in ("inbox", "work"):
+            (left,) = connection.execute(f"select count(*) from {table}").fetchone()
+            wrong += [f"{left} rows left in {table}"] if left else []
+        gaps = "select run, count(*), max(seq) from event group by run having count(*) <> max(seq)"
+        return wrong + [f"run {run} has {n} rows up to {last}" for run, n, last in connection.execute(gaps)]
+    finally:
+        connection.close()
+
+
+def wrong_in_replay(app: App, asked: list[tuple[str, str]]) -> list[str]:
+    wrong = []
+    for name, id in asked:
+        record = runs[id].record
+        _, found = rehearse(app.store.history(record.key), shop.FLOWS[name][0], id, record.uid, app.values)
+        wrong += [f"{id}: {found}"] if found is not None else []
+    return wrong
+
+
+def wrong_in_ledger(folder: Path) -> list[str]:
+    lines = ledger(folder)
+    tries = Counter((key, attempt) for key, attempt, *_ in lines)
+    calls: dict[str, set[str]] = {}
+    for key, _, what, *_ in lines:
+        calls.setdefault(key, set()).add(what)
+    wrong = [f"attempt {attempt} of {key} ran {n} times" for (key, attempt), n in tries.items() if n > 1]
+    wrong += [f"{key} belongs to {sorted(whats)}" for key, whats in calls.items() if len(whats) > 1]
+    return wrong + [f"ran although it was answered: {line}" for line in lines if "AGAIN" in line]
+
+
+def repeated(folder: Path) -> int:
+    """How many calls were made again because a kill had come between; flaky ones do that by themselves."""
+    calls = Counter(key for key, _, what, *_ in ledger(folder) if not what.startswith("flaky"))
+    return sum(n - 1 for n in calls.values())
+
+
+def ledger(folder: Path) -> list[list[str]]:
+    return [line.split("\t") for line in (folder / "ledger.txt").read_text().splitlines()]
+
+
+def wrong_in_errors(path: Path) -> list[str]:
+    text = path.read_text()
+    return [text] if "Traceback" in text or "locked" in text else []
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.scenarios.soak", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--runs", type=int, default=None, help=f"{_RATE} per second if not given")
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--carry", metavar="LOG")
+    given = parser.parse_args()
+    if given.carry is not None:
+        carry(given.carry)
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        seed = given.seed if given.seed is not None else random.SystemRandom().randrange(2**32)
+        number = given.runs or int(given.seconds * _RATE)
+        report = soak(Path(folder), given.seconds, given.processes, number, seed)
+    print(json.dumps(report, indent=2, ensure_ascii=False))
+    return int(any(report["wrong"].values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
