@@ -147,6 +147,11 @@ class App:
                 raise carried.broken
         return bool(found) or runtime.workers.run_one() or runtime.look_after()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a turn or a step is under way right now."""
+        return bool(self.store.counts().get("running")) or (self.runtime is not None and self.runtime.workers.busy > 0)
+
     def record(self, id: str) -> RunRecord:
         return self.client.record(id)
 

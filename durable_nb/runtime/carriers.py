@@ -182,7 +182,7 @@ class Carriers:
 
     def _carry(self, record: RunRecord) -> None:
         try:
-            carry_run(self._runtime, record)
+            carry_run(self._runtime, record, echo=output.shows_background())
         except Exception:
             _logger.exception("carrying run %r failed; it is tried again", record.id)
             self._runtime.strand(record)

@@ -90,6 +90,12 @@ class Tee:
         return getattr(self.original, name)
 
 
+def shows_background() -> bool:
+    """Whether what runs in the background prints here: in a script and a worker; never into a notebook's current cell."""
+    shell = sys.modules.get("IPython")
+    return shell is None or getattr(shell.get_ipython(), "kernel", None) is None
+
+
 def install() -> None:
     """Put a tee before stdout and stderr, if none is there."""
     for name in ("stdout", "stderr"):

@@ -25,7 +25,7 @@ from durable_nb.history.values import Value
 from durable_nb.runtime.isolate import run_isolated
 from durable_nb.runtime.loop import LoopThread
 from durable_nb.runtime.options import CRASHES
-from durable_nb.runtime.output import Sink, position
+from durable_nb.runtime.output import Sink, position, shows_background
 from durable_nb.stores.protocol import NewMail, NewWork, RunRecord, WorkRecord
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class Workers:
         record, runtime = job.record, self._runtime
         ask, attempt = job.work.ask, job.work.attempt
         here = StepPlace(record.id, record.uid, record.execution, ask, job.step.name, attempt, self._recall(record.key))
-        here.sink = Sink(runtime.now, echo=False)
+        here.sink = Sink(runtime.now, echo=shows_background())
         job.here = here
         try:
             value = self._bounded(job, here)

@@ -172,7 +172,7 @@ class Database:
             item.gate.acquire()
             return
         while not item.gate.acquire(timeout=_LOOK):
-            if item.shield.was_interrupted and self._withdrawn(item):
+            if item.shield.wants_out and self._withdrawn(item):
                 return
 
     def _withdrawn(self, item: Item) -> bool:

@@ -20,6 +20,11 @@ class Shield:
         self._before = _signal.signal(_SIGINT, self._note)
         return self
 
+    @property
+    def wants_out(self) -> bool:
+        """Interrupted, and by a handler that is known to raise: what has not begun need not begin."""
+        return self.was_interrupted and self._before is signal.default_int_handler
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.was_interrupted = True
 

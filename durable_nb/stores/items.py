@@ -28,7 +28,7 @@ class Item:
 
     @property
     def is_interrupted(self) -> bool:
-        return self.shield is not None and self.shield.was_interrupted
+        return self.shield is not None and self.shield.wants_out
 
 
 def copy_of(error: BaseException) -> BaseException:

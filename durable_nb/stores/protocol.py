@@ -347,6 +347,10 @@ class Store(Protocol):
         """House-keeping that no commit should wait for, about once a second, from one thread; may do nothing."""
         ...
 
+    def checkpoint(self, is_idle: bool) -> None:
+        """Fold what was written ahead into the log when it is large, or all of it when nobody writes; one thread asks."""
+        ...
+
     def abandon(self) -> None:
         """Close as if the process had died: owners keep what they hold in the log, and only their locks are gone."""
         ...

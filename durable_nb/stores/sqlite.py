@@ -61,6 +61,9 @@ class SqliteStore:
     def tidy(self, is_idle: bool) -> None:
         self.checkpointer.step(is_idle)
 
+    def checkpoint(self, is_idle: bool) -> None:
+        self.checkpointer.step(is_idle)
+
     def explore(self) -> Any:
         """In memory it is a copy of now."""
         if self.database.path == ":memory:":

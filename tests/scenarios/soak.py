@@ -1,7 +1,9 @@
 """Several processes on one log, killed at random for a while, each replaced by another: the promises hold.
 
+Kills come from outside at random moments, and from inside right before or after a random commit, where they hurt most.
+
 `python -m tests.scenarios.soak --seconds 60 --processes 3` prints one JSON report and ends with 1 when a promise was
-broken. The children are `python -m tests.scenarios.soak --carry LOG`; they start what stdin tells them to.
+broken. The children are `python -m tests.scenarios.soak --carry LOG COMMIT`; they start what stdin tells them to.
 
 Whether an answered call ran again is decided where it can be known: every body looks into the log as it begins. What is
 committed by then is seen, and a process that was killed cannot begin anything.
@@ -11,13 +13,14 @@ import argparse
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from itertools import cycle
+from itertools import count, cycle
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,11 +28,12 @@ from pysqlite3 import dbapi2 as sqlite
 
 from durable_nb import App, connect, current_step, runs
 from durable_nb.runtime.rehearsal import rehearse
+from durable_nb.stores import database
 from tests.scenarios import shop
 
 _PATIENCE = 180.0  # seconds for whatever must happen sooner or later
-_CALM = 0.5  # seconds at most, from a new process to the next runs it is told of
-_WORK = 0.2  # seconds at most, from there to the next kill: it should hit what is being done
+_PAUSE = 0.3  # seconds at most between looks at the children
+_COMMITS = 150  # a process dies at one of so many first commits, looks of the clock and the like included
 _RATE = 20  # runs per second
 _ROOT = Path(__file__).parents[2]
 _ANSWERED = """
@@ -44,8 +48,8 @@ _ENDED = "select count(*) from event where run = run.key and kind in ('completed
 # the children
 
 
-def carry(log: str) -> None:
-    """Carry what is due, and start what stdin says, until it is closed."""
+def carry(log: str, commit: int) -> None:
+    """Carry what is due, and start what stdin says, until it is closed; die at that commit (0: at none)."""
     plain_note = shop.note
     looking = threading.local()
 
@@ -57,6 +61,13 @@ def carry(log: str) -> None:
         plain_note(f"{what}\tAGAIN" if answers else what)
 
     shop.note = note
+    moments = count(1)  # two for every commit: right before and right after it
+
+    def point(when: str) -> None:
+        if next(moments) == commit:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    database.crash_point = point
     with connect(log, durability="process"):
         print("ready", flush=True)
         for line in sys.stdin:
@@ -71,11 +82,11 @@ def start(name: str, id: str) -> None:
 class Child:
     """A process that carries; what it says on stderr is kept in a file."""
 
-    def __init__(self, folder: Path, number: int) -> None:
+    def __init__(self, folder: Path, number: int, commit: int = 0) -> None:
         self.errors = folder / f"stderr-{number}.txt"
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.scenarios.soak", "--carry", str(folder / "soak.durable.db")],
+                [sys.executable, "-m", "tests.scenarios.soak", "--carry", str(folder / "soak.durable.db"), str(commit)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -84,8 +95,15 @@ class Child:
             )
 
     def tell(self, name: str, id: str) -> None:
-        self._input.write(f"{name}\t{id}\n".encode())
-        self._input.flush()
+        try:
+            self._input.write(f"{name}\t{id}\n".encode())
+            self._input.flush()
+        except BrokenPipeError:
+            pass  # it has just killed itself
+
+    @property
+    def is_dead(self) -> bool:
+        return self.process.poll() is not None
 
     def kill(self) -> None:
         self.process.kill()
@@ -117,10 +135,9 @@ def soak(folder: Path, seconds: float, processes: int, number: int, seed: int) -
     (folder / "ledger.txt").touch()
     asked = [(name, f"{name}-{n}") for n, name in zip(range(number), cycle(shop.FLOWS), strict=False)]
     with connect(folder / "soak.durable.db", carry=False) as app:
-        children = [Child(folder, n) for n in range(processes)]
-        everyone = list(children)
+        kills = harass(folder, seconds, processes, chance, asked)
+        children = [Child(folder, kills + n) for n in range(processes)]
         try:
-            kills = harass(folder, seconds, chance, asked, children, everyone)
             for name, id in asked:
                 start(name, id)  # what was told to a child that died before it listened
             results = {id: outcome(id) for _, id in asked}
@@ -133,7 +150,7 @@ def soak(folder: Path, seconds: float, processes: int, number: int, seed: int) -
             "log": wrong_in_log(folder),
             "replay": wrong_in_replay(app, asked),
             "ledger": wrong_in_ledger(folder),
-            "stderr": [text for child in everyone for text in wrong_in_errors(child.errors)],
+            "stderr": [text for path in folder.glob("stderr-*") for text in wrong_in_errors(path)],
         }
     return report
 
@@ -155,31 +172,27 @@ def outcome(id: str) -> str:
         return f"{type(error).__name__}: {error}"
 
 
-def harass(
-    folder: Path,
-    seconds: float,
-    chance: random.Random,
-    asked: list[tuple[str, str]],
-    children: list[Child],
-    everyone: list[Child],
-) -> int:
-    """Kill and replace a process again and again; the runs are handed out evenly over the time. How many were killed."""
+def harass(folder: Path, seconds: float, processes: int, chance: random.Random, asked: list[tuple[str, str]]) -> int:
+    """Have processes killed and replaced; the runs are handed out evenly over the time. How many were killed in the end."""
     pace = threading.Event()  # never set: the wait is the load, no assertion hangs on it
     begun = time.monotonic()
-    told = kills = 0
+    numbers = count()
+    children = [Child(folder, next(numbers), chance.randrange(1, _COMMITS)) for _ in range(processes)]
+    told = 0
     while (elapsed := time.monotonic() - begun) < seconds:
-        pace.wait(chance.uniform(0, _CALM))
-        share = min(len(asked), int(len(asked) * elapsed / seconds) + 10)
+        share = int(len(asked) * elapsed / seconds)
         for name, id in asked[told:share]:
             chance.choice(children).tell(name, id)
         told = share
-        pace.wait(chance.uniform(0, _WORK))
-        victim = chance.randrange(len(children))
-        children[victim].kill()
-        kills += 1
-        children[victim] = Child(folder, len(everyone))
-        everyone.append(children[victim])
-    return kills
+        pace.wait(chance.uniform(0, _PAUSE))
+        victim = chance.randrange(processes) if chance.random() < 0.1 else None
+        for n, child in enumerate(children):
+            if n == victim or child.is_dead:
+                child.kill()
+                children[n] = Child(folder, next(numbers), chance.randrange(1, _COMMITS))
+    for child in children:
+        child.kill()
+    return next(numbers)
 
 
 # what must not be
@@ -241,10 +254,10 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--runs", type=int, default=None, help=f"{_RATE} per second if not given")
     parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--carry", metavar="LOG")
+    parser.add_argument("--carry", nargs=2, metavar=("LOG", "COMMIT"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.carry is not None:
-        carry(given.carry)
+        carry(given.carry[0], int(given.carry[1]))
         return 0
     with tempfile.TemporaryDirectory() as folder:
         seed = given.seed if given.seed is not None else random.SystemRandom().randrange(2**32)

@@ -64,7 +64,7 @@ def bury(path: str) -> None:
 
 def checkpoint(path: str) -> None:
     store = open_sqlite(path)
-    store.checkpointer.step(now_idle=True)
+    store.checkpoint(is_idle=True)
     say("in charge")
     sys.stdin.readline()
     store.close()
