@@ -15,10 +15,11 @@ from typing import Any
 from durable_nb.client import SETTLED, Client
 from durable_nb.clock import Clock, SystemClock
 from durable_nb.codec.sign import load_signer
-from durable_nb.errors import BadOption, LogClosed, LogError, Untrusted
+from durable_nb.errors import BadOption, LogClosed, LogError, NotInFlow, Untrusted
 from durable_nb.flows import host as hosts
 from durable_nb.flows.flow import Flow
 from durable_nb.flows.host import StartOptions
+from durable_nb.flows.place import turn_or_none
 from durable_nb.flows.values import Values
 from durable_nb.history import events as e, wire
 from durable_nb.runtime import output
@@ -28,6 +29,7 @@ from durable_nb.runtime.options import RuntimeOptions
 from durable_nb.runtime.runtime import Runtime
 from durable_nb.stores import Store, open_store
 from durable_nb.stores.protocol import OutputRecord, RunRecord
+from durable_nb.where import calling_line
 
 _logger = logging.getLogger("durable_nb")
 _LOOK = 0.25  # seconds between looks while waiting for a run that another process carries
@@ -87,14 +89,14 @@ class App:
                 raise carried.error
             if carried.was_interrupted:
                 raise KeyboardInterrupt(f'run {record.id!r} is paused: {record.sentence}; runs["{record.id}"].resume()')
+            if carried.interrupts.is_pressed:  # while the log was written, and no user code came after
+                raise KeyboardInterrupt(_interrupted(record))
             if record.status in SETTLED:
                 return self.client.outcome(record)
         try:
             return self.result(record.id, None)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f'run {record.id!r} goes on in the background; runs["{record.id}"].result() waits for it again'
-            ) from None
+            raise KeyboardInterrupt(_interrupted(record)) from None
 
     def result(self, id: str, timeout: float | None) -> Any:
         """Wait until the run has ended, or waits for a person."""
@@ -296,6 +298,8 @@ def connect(
     `durability="full"` survives power loss, "process" every kill of the process. What an earlier process left
     unfinished goes on at once, unless `carry=False`.
     """
+    if turn_or_none() is not None:
+        raise NotInFlow(f"connect does not work in a flow, at {calling_line()}; do it in a step")
     if durability not in ("full", "process"):
         raise BadOption(f'durability={durability!r}: it is "full" (survives power loss) or "process"')
     options = RuntimeOptions(carriers, workers, clock or SystemClock())
@@ -309,6 +313,13 @@ def connect(
     hosts.enter(app)
     atexit.register(app.close, 1.0)
     return app
+
+
+def _interrupted(record: RunRecord) -> str:
+    """What a person is told whose Ctrl-C came while no code of the run was running."""
+    if record.status in SETTLED:
+        return f'run {record.id!r} is {record.status}; runs["{record.id}"].result() gives what came of it'
+    return f'run {record.id!r} goes on in the background; runs["{record.id}"].result() waits for it again'
 
 
 def _default_path() -> str:

@@ -61,7 +61,9 @@ def _more(before: dict[str, int], after: dict[str, int]) -> Iterator[str]:
 @contextmanager
 def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
     """Signals ask for an orderly end; a second one of a kind is as deadly as ever."""
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    found = {number: signal.getsignal(number) for number in _SIGNALS}
+    # What the caller has us ignore stays ignored: nohup means it.
+    before = {number: handler for number, handler in found.items() if handler not in (None, signal.SIG_IGN)}
 
     def ask(number: int, frame: FrameType | None) -> None:
         stop.set()
@@ -69,7 +71,7 @@ def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
 
     ask.never_raises = True  # type: ignore[attr-defined]  # so that commits on this thread need no shield
     try:
-        for number in _SIGNALS:
+        for number in before:
             signal.signal(number, ask)
         yield
     finally:

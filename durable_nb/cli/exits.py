@@ -46,7 +46,7 @@ def exit_of(error: BaseException) -> Exit:
             return Exit.UNKNOWN_RUN
         case errors.RunParked() | errors.RunPaused():
             return Exit.NEEDS_YOU
-        case errors.RunFailed() | errors.RunCancelled() | errors.StepFailed():
+        case errors.RunFailed() | errors.RunCancelled() | errors.StepFailed() | errors.StepTimeout():
             return Exit.FAILED
         case Interrupted() | KeyboardInterrupt() | click.Abort():
             return Exit.INTERRUPTED

@@ -7,6 +7,7 @@ from durable_nb.engine.turn import Turn
 from durable_nb.errors import NotInFlow
 from durable_nb.flows.outcome import outcome_of
 from durable_nb.flows.place import turn_or_none
+from durable_nb.where import calling_line
 
 T = TypeVar("T")
 
@@ -23,7 +24,7 @@ class Future(Generic[T]):
     def result(self) -> T:
         """Wait for the outcome: the step's value, or its failure raised."""
         if turn_or_none() is not self._turn:
-            raise NotInFlow("a future belongs to the flow that made it; wait for it there")
+            raise NotInFlow(f"a future belongs to the flow that made it; wait for it there, not at {calling_line()}")
         row = self._turn.cursor.wait(self._ticket)
         value: Any = outcome_of(self._turn, row, self._ticket.ask.name)
         return value  # type: ignore[no-any-return]

@@ -1,6 +1,5 @@
 """Which modules are installed and which are first-party, and how to import an object again."""
 
-import importlib.metadata
 import os
 import site
 import sys
@@ -61,6 +60,8 @@ def _is_installed_at(module: str, file: str | None) -> bool:
 def version_of(package: str) -> str:
     if package in sys.stdlib_module_names:
         return ""
+    import importlib.metadata  # noqa: PLC0415 - 20 ms, and needed only when code that uses other packages is stored
+
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

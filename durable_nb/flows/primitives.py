@@ -18,12 +18,16 @@ T = TypeVar("T")
 
 def sleep(duration: Duration | datetime) -> None:
     """Wait that long, or until that moment. The flow may be killed meanwhile; the time goes on."""
-    timer(duration).result()
+    _timer("sleep", duration).result()
 
 
 def timer(duration: Duration | datetime) -> Future[None]:
     """A future that settles then; `.result()` waits for it."""
-    turn = turn_here("timer" if not isinstance(duration, datetime) else "timer(datetime)")
+    return _timer("timer", duration)
+
+
+def _timer(verb: str, duration: Duration | datetime) -> Future[None]:
+    turn = turn_here(verb)
     due = moment(duration, turn.reader.now())
     return Future(turn, turn.cursor.begin(calls.Ask("timer", None, calls.encode(calls.TimerCall(due)))))
 

@@ -185,10 +185,10 @@ def trust_findings(store: Store, signer: Signer | None = None) -> list[Finding]:
     log = store.log()
     if (signer or load_signer()).verify(log.mark, "log", log.uid):
         return [Finding("fine", "trust", f"the log {log.uid} carries your mark")]
-    if not log.mark:
+    if not log.mark and not store.counts():
         return [Finding("note", "trust", f"the log {log.uid} is new: nobody has signed it yet")]
     advice = "look at it as you like; `durable trust FILE` lets its code execute"
-    return [Finding("attention", "trust", f"the log {log.uid} was signed with another key", advice)]
+    return [Finding("attention", "trust", f"the log {log.uid} does not carry your mark", advice)]
 
 
 def owner_findings(owners: list[OwnerRecord], now: float) -> list[Finding]:

@@ -12,13 +12,16 @@ _SIGINT = int(signal.SIGINT)
 class Interrupts:
     """Installed for a whole carry. `enter_engine`/`leave_engine` mark what may not be interrupted."""
 
-    spares_commits = True  # read by the store: this handler never raises in the middle of a commit
-
     def __init__(self) -> None:
         self.in_user_code = False
         self.is_pressed = False
         self._before: Any = None
         self._is_installed = False
+
+    @property
+    def spares_commits(self) -> bool:
+        """Read by the store: this handler does not raise in the middle of a commit of ours; in a step's body it may."""
+        return not self.in_user_code
 
     def __enter__(self) -> "Interrupts":
         if threading.current_thread() is threading.main_thread():

@@ -6,6 +6,19 @@ from collections.abc import Coroutine
 from typing import Any
 
 
+class TookTooLong(Exception):  # noqa: N818 - told apart from a TimeoutError that the coroutine itself raises
+    """The time is over."""
+
+
+async def _bounded(coroutine: Coroutine[Any, Any, Any], timeout: float | None) -> Any:
+    task = asyncio.ensure_future(coroutine)
+    done, _ = await asyncio.wait({task}, timeout=timeout)
+    if not done:
+        task.cancel()
+        raise TookTooLong
+    return task.result()
+
+
 class LoopThread:
     """Runs coroutines from other threads."""
 
@@ -13,9 +26,9 @@ class LoopThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
 
-    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run the coroutine on the loop and wait for it here."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._running()).result()
+    def run(self, coroutine: Coroutine[Any, Any, Any], timeout: float | None) -> Any:
+        """Run the coroutine on the loop and wait for it here; TookTooLong after that time, with the coroutine cancelled."""
+        return asyncio.run_coroutine_threadsafe(_bounded(coroutine, timeout), self._running()).result()
 
     def stop(self) -> None:
         with self._lock:

@@ -108,7 +108,7 @@ class Watcher:
                 if now - lively >= _LIVENESS:
                     lively = now
                     self._runtime.look_after()
-                    self._runtime.store.tidy(not self._runtime.carries and now - self._news_at > _IDLE)
+                    self._runtime.store.checkpoint(not self._runtime.carries and now - self._news_at > _IDLE)
                 if now - beat >= _HEARTBEAT:
                     beat = now
                     self._runtime.beat()

@@ -343,10 +343,6 @@ class Store(Protocol):
         """A number that differs when another process has committed since the last look; a microsecond or two."""
         ...
 
-    def tidy(self, is_idle: bool) -> None:
-        """House-keeping that no commit should wait for, about once a second, from one thread; may do nothing."""
-        ...
-
     def checkpoint(self, is_idle: bool) -> None:
         """Fold what was written ahead into the log when it is large, or all of it when nobody writes; one thread asks."""
         ...

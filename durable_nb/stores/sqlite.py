@@ -58,9 +58,6 @@ class SqliteStore:
     def changes(self) -> int:
         return self.database.changes()
 
-    def tidy(self, is_idle: bool) -> None:
-        self.checkpointer.step(is_idle)
-
     def checkpoint(self, is_idle: bool) -> None:
         self.checkpointer.step(is_idle)
 

@@ -22,12 +22,12 @@ def contenders() -> list[Contender]:
     here = Path(sys.executable)
     found = [
         Contender(OURS, here, "tests.bench.ours", "from durable_nb import connect, flow, step"),
-        Contender(BARE, here, "tests.bench.bare", "import pysqlite3"),
+        Contender(BARE, here, "tests.bench.bare", "import pysqlite3", frozenset({"replay"})),
     ]
     if os.environ.get("PEERS", "0") not in ("", "0"):
-        left_out = frozenset({"long_resume"})
+        left_out = frozenset({"long_resume", "replay"})
         found += [
-            Contender(DBOS, peers.python_of(DBOS), "tests.bench.peer_dbos", "from dbos import DBOS"),
+            Contender(DBOS, peers.python_of(DBOS), "tests.bench.peer_dbos", "from dbos import DBOS", frozenset({"replay"})),
             Contender(DUROXIDE, peers.python_of(DUROXIDE), "tests.bench.peer_duroxide", "import duroxide", left_out),
         ]
     return found

@@ -1,10 +1,11 @@
-"""durable_nb at work, through its front door only."""
+"""durable_nb at work, through its front door only (the replay row excepted, which measures the engine alone)."""
 
 import os
 import time
 from pathlib import Path
 
 from durable_nb import connect, flow, step
+from durable_nb.runtime.rehearsal import rehearse
 from tests.bench import contender
 from tests.bench.contender import (
     LONG_STEPS,
@@ -87,10 +88,27 @@ def _resume(path: Path, durability: str, steps: int) -> float:
     return seconds_to_first_step(began)
 
 
+def replay(path: Path, durability: str) -> float:
+    """Events per second of the engine alone: a finished history run through the flow's code again."""
+    with connect(str(path), durability=durability) as app:
+        count["long"](LONG_STEPS)
+        record = app.client.record("long")
+        rows = app.store.history(record.key)
+
+        def work() -> None:
+            outcome, wrong = rehearse(rows, count, record.id, record.uid, app.values)
+            assert wrong is None
+            assert getattr(outcome, "value", None) == LONG_STEPS
+
+        work()
+        return rate(len(rows), work)
+
+
 MEASUREMENTS: dict[str, Measurement] = {
     "sequential": sequential,
     "many_runs": many_runs,
     "one_step": one_step,
+    "replay": replay,
     "long_crash": lambda path, durability: _crash(path, durability, LONG_STEPS),
     "long_resume": lambda path, durability: _resume(path, durability, LONG_STEPS) * 1000,
     "short_crash": lambda path, durability: _crash(path, durability, SHORT_STEPS),

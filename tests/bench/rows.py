@@ -81,6 +81,7 @@ ROWS = (
     Row(f"{RUNS} runs × {RUN_STEPS} steps", "runs/s", "many_runs", "full", "≥ 1,000", _at_least(1_000, 0)),
     Row("one-step run, start → result", "ms", "one_step", "process", "≤ 4 bare commits + 0.5", _four_commits),
     Row("one-step run, start → result", "ms", "one_step", "full", "≤ 4 bare commits + 0.5", _four_commits),
+    Row("replay of a sequential run", "events/s", "replay", "process", "≥ 500,000", _at_least(500_000, 0)),
     Row(
         f"run of {2 * LONG_STEPS:,} events continues",
         "ms",

@@ -53,8 +53,7 @@ def test_every_error_of_the_tree_has_a_meaning() -> None:
         return [kind, *(each for sub in kind.__subclasses__() for each in below(sub))]
 
     plain = [kind for kind in below(errors.DurableError) if kind.__module__ == "durable_nb.errors"]
-    unplaced = [kind for kind in plain if exit_of(kind()) is Exit.DEFECT]
-    assert unplaced == [errors.DurableError, errors.StepTimeout][: len(unplaced)]
+    assert [kind for kind in plain if exit_of(kind()) is Exit.DEFECT] == [errors.DurableError]
 
 
 def test_a_defect_is_one_line_and_a_traceback_only_with_debug(

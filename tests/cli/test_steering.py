@@ -1,5 +1,6 @@
 """pause, resume, retry, delete, from a process that carries nothing."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tests.cli.samples import cli_bill, cli_failing, cli_waiting
 
 
 @pytest.fixture
-def app(folder: Path):
+def app(folder: Path) -> Iterator[App]:
     with connect(folder / "shop.durable.db", carriers=0) as app:
         yield app
 
@@ -27,6 +28,15 @@ def test_a_waiting_run_is_paused_and_goes_on_when_resumed(app: App, shell: Shell
     assert run.status == "waiting"
     app.turn()
     assert "a timer, due in" in shell("ls").out
+
+
+def test_a_run_that_somebody_carries_is_told_to_pause(app: App, shell: Shell) -> None:
+    run = cli_bill["a"].start(["tea"])
+    assert app.store.claim_run(run.record.key, app.owner(), app.clock.now())
+    said = shell("pause", "a")
+    assert (said.code, run.status) == (0, "running")
+    assert "It was told to pause" in said.out
+    assert [mail.kind for mail in app.store.mail(run.record.key)] == ["pause"]
 
 
 def test_a_resumed_run_that_nobody_carries_says_how_to_carry_it(folder: Path, shell: Shell) -> None:

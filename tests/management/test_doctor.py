@@ -2,6 +2,7 @@
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ def worst(findings: list[Finding], check: str) -> Finding:
     return max((one for one in findings if one.check == check), key=lambda one: order.index(one.level))
 
 
-def owner(**changed: object) -> OwnerRecord:
+def owner(**changed: Any) -> OwnerRecord:
     return OwnerRecord(1, 77, "here", "pid 77", NOW, NOW, True, 1)._replace(**changed)
 
 

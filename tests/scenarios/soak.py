@@ -32,8 +32,8 @@ from durable_nb.stores import database
 from tests.scenarios import shop
 
 _PATIENCE = 180.0  # seconds for whatever must happen sooner or later
-_PAUSE = 0.3  # seconds at most between looks at the children
-_COMMITS = 150  # a process dies at one of so many first commits, looks of the clock and the like included
+_PAUSE = 0.1  # seconds at most between looks at the children
+_COMMITS = 80  # a process dies at one of so many first commits, looks of the clock and the like included
 _RATE = 20  # runs per second
 _ROOT = Path(__file__).parents[2]
 _ANSWERED = """

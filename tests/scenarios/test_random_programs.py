@@ -217,14 +217,14 @@ def test_program_of_every_verb_ends_the_same_after_a_crash_at_every_commit() -> 
 
 
 @pytest.mark.slow
-@settings(calm, max_examples=40)
+@settings(calm, max_examples=12)
 @given(programs(7))
 def test_program_ends_the_same_after_a_crash_at_every_commit(program: list[Any]) -> None:
     crash_everywhere(program)
 
 
 @pytest.mark.slow
-@settings(calm, max_examples=250)
+@settings(calm, max_examples=150)
 @given(programs(25), sequences)
 def test_large_program_ends_the_same_after_several_crashes(program: list[Any], crashes: list[Crash]) -> None:
     crash_often(program, crashes)

@@ -1,5 +1,7 @@
 """Literal histories for the views."""
 
+from typing import Any
+
 from durable_nb.history import events as e, wire
 from durable_nb.history.events import Row
 from durable_nb.history.failure import Failure
@@ -56,7 +58,7 @@ EVERY_KIND = rows(
 )
 
 
-def record(**changed: object) -> RunRecord:
+def record(**changed: Any) -> RunRecord:
     made = RunRecord(
         key=1,
         id="one",

@@ -1,7 +1,9 @@
 """A history as rows."""
 
+from msgspec import Raw
+
 from durable_nb.history.events import Row
-from durable_nb.history.values import ARGUMENTS, Value
+from durable_nb.history.values import ARGUMENTS, Value, plain
 from durable_nb.history.wire import KINDS
 from durable_nb.views.table import readable, table
 from durable_nb.views.values import arguments_form, arguments_text, value_form, value_text
@@ -59,12 +61,12 @@ def test_a_row_that_cannot_be_read_says_so_and_stops_nothing() -> None:
 
 def test_arguments_stored_one_by_one_are_shown_one_by_one() -> None:
     inner = b'{"day":{"json":1},"parcel":{"codec":"arrow","payload":"9f","size":2097152,"preview":"a frame"}}'
-    value = Value(codec=ARGUMENTS, json=inner)
+    value = Value(codec=ARGUMENTS, json=Raw(inner))
     assert arguments_text(value) == "day=1, parcel=a frame [arrow, 2.0 MiB]"
     assert arguments_form(value)["parcel"] == {"codec": "arrow", "size": 2097152, "preview": "a frame"}
     assert value_text(value) == arguments_text(value)
 
 
 def test_a_value_keeps_its_json_and_hides_its_bytes() -> None:
-    assert value_form(Value(json=b'{"a":[1,2.5,null]}')) == {"codec": "json", "json": {"a": [1, 2.5, None]}}
+    assert value_form(plain(b'{"a":[1,2.5,null]}')) == {"codec": "json", "json": {"a": [1, 2.5, None]}}
     assert "decoded" not in str(value_form(PICKLED))
