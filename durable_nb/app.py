@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -24,7 +24,9 @@ from durable_nb.flows.values import Values
 from durable_nb.history import events as e, wire
 from durable_nb.runtime import output
 from durable_nb.runtime.carriers import carry_run
+from durable_nb.runtime.carry import Carry
 from durable_nb.runtime.definitions import Definitions
+from durable_nb.runtime.interrupt import Interrupts
 from durable_nb.runtime.options import RuntimeOptions
 from durable_nb.runtime.runtime import Runtime
 from durable_nb.stores import Store, open_store
@@ -44,6 +46,7 @@ class App:
         self.clock = options.clock
         self._lock = threading.Lock()
         self._is_closed = False
+        self._process = os.getpid()
         self._owner: int | None = None
         log = store.log()
         signer = load_signer()
@@ -76,12 +79,15 @@ class App:
     def carry(self, flow: Flow[..., Any], id: str | None, args: Any, kwargs: Any, options: StartOptions) -> Any:
         self._check_open()
         runtime = self._runtime()
-        record, is_created = self.client.start(flow, id, args, kwargs, options, runtime.owner)
-        claimed: RunRecord | None = record
-        if not is_created or record.owner is None:
-            claimed = self.store.claim_run(record.key, runtime.owner, self.clock.now())
-        if claimed is not None:
-            carried = carry_run(runtime, claimed, echo=True)
+        carried: Carry | None = None
+        with Interrupts() as interrupts:  # from before the lease on, or a Ctrl-C in between would leave it behind
+            record, is_created = self.client.start(flow, id, args, kwargs, options, runtime.owner)
+            claimed: RunRecord | None = record
+            if not is_created or record.owner is None:
+                claimed = self.store.claim_run(record.key, runtime.owner, self.clock.now())
+            if claimed is not None:
+                carried = carry_run(runtime, claimed, echo=True)
+        if carried is not None:
             if carried.broken is not None:
                 raise carried.broken
             record = self.client.record(record.id)
@@ -89,10 +95,10 @@ class App:
                 raise carried.error
             if carried.was_interrupted:
                 raise KeyboardInterrupt(f'run {record.id!r} is paused: {record.sentence}; runs["{record.id}"].resume()')
-            if carried.interrupts.is_pressed:  # while the log was written, and no user code came after
-                raise KeyboardInterrupt(_interrupted(record))
-            if record.status in SETTLED:
-                return self.client.outcome(record)
+        if interrupts.is_pressed:  # while the log was written, and no user code came after
+            raise KeyboardInterrupt(_interrupted(record))
+        if carried is not None and record.status in SETTLED:
+            return self.client.outcome(record)
         try:
             return self.result(record.id, None)
         except KeyboardInterrupt:
@@ -142,11 +148,12 @@ class App:
     def turn(self) -> bool:
         """Carry one due run, or run one due step, on this thread; False when nothing is due."""
         runtime = self._runtime()
-        found = runtime.claim(1)
-        for record in found:
-            carried = carry_run(runtime, record)
-            if carried.broken is not None:
-                raise carried.broken
+        with _uninterrupted():
+            found = runtime.claim(1)
+            for record in found:
+                carried = carry_run(runtime, record)
+                if carried.broken is not None:
+                    raise carried.broken
         return bool(found) or runtime.workers.run_one() or runtime.look_after()
 
     @property
@@ -173,16 +180,19 @@ class App:
         return self.client.why(id)
 
     def pause(self, id: str) -> None:
-        self.client.pause(id)
+        with _uninterrupted():
+            self.client.pause(id)
         if self.runtime is not None:
             self.runtime.has_mail(self.client.record(id).key)
 
     def resume(self, id: str) -> None:
-        self.client.resume(id)
+        with _uninterrupted():
+            self.client.resume(id)
         self._go_on()
 
     def retry(self, id: str, redo: bool) -> None:
-        self.client.retry(id, redo)
+        with _uninterrupted():
+            self.client.retry(id, redo)
         self._go_on()
 
     def delete(self, id: str, force: bool) -> None:
@@ -226,6 +236,9 @@ class App:
 
     def close(self, patience: float = 5.0) -> None:
         """Stop within that time: what is finished is written, what is not goes on when the log is opened again."""
+        if os.getpid() != self._process:
+            hosts.leave(self)  # after a fork: log, locks and threads are the parent's
+            return
         with self._lock:
             if self._is_closed:
                 return
@@ -313,6 +326,15 @@ def connect(
     hosts.enter(app)
     atexit.register(app.close, 1.0)
     return app
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """A lease taken within is given back within; a Ctrl-C that came meanwhile is delivered afterwards."""
+    with Interrupts() as interrupts:
+        yield
+    if interrupts.is_pressed:
+        raise KeyboardInterrupt
 
 
 def _interrupted(record: RunRecord) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from durable_nb.chance import token
-from durable_nb.errors import Refused, RunConflict, RunFailed, RunParked, RunPaused, UnknownRun
+from durable_nb.errors import LogError, Refused, RunConflict, RunFailed, RunParked, RunPaused, UnknownRun
 from durable_nb.flows.flow import Flow
 from durable_nb.flows.host import StartOptions
 from durable_nb.flows.values import Values
@@ -201,7 +201,15 @@ class Client:
         commit = Commit(
             seized.key, seized.lease, seized.mail, [wire.row_of(one) for one in events], now, code=code, release=release
         )
-        self.store.commit(commit)
+        self._commit_seized(commit)
+
+    def _commit_seized(self, commit: Commit) -> None:
+        """The commit of a momentary lease; when it cannot be written, the lease ends all the same."""
+        try:
+            self.store.commit(commit)
+        except LogError:
+            self.store.give_back(commit.run, commit.lease, commit.at)
+            raise
 
     def _check_redo(self, id: str, rows: list[Row], cut: int, redo: bool) -> None:
         finished = [
@@ -250,7 +258,7 @@ class Client:
             sentence=sentence if status == "paused" else None,
             waits=record.waits,
         )
-        self.store.commit(Commit(record.key, record.lease, record.mail, [row], now, orders=orders, release=release))
+        self._commit_seized(Commit(record.key, record.lease, record.mail, [row], now, orders=orders, release=release))
 
     # freezing
 

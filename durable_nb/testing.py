@@ -130,6 +130,9 @@ class _NoPayloads:
     def payload(self, digest: str) -> None:
         return None
 
+    def code(self, digest: str) -> None:
+        return None
+
 
 def replay(path: str | Path, flow: Flow[..., Any]) -> Any:
     """Run the flow's present code against a frozen history (`run.freeze(path)`).

@@ -2,12 +2,12 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any
 
 import click
@@ -39,16 +39,23 @@ def worker(url: str, carriers: int = 4, workers: int = 32, durability: str = "fu
     if not carriers:
         raise BadOption("--carriers 0 carries nothing; give at least 1")
     see_folder(Path.cwd())
-    stop = threading.Event()
-    with _stopped_by_signals(stop), connect(url, carriers=carriers, workers=workers, durability=durability) as app:
-        if not app.is_trusted:
-            raise Untrusted
-        since, before = time.monotonic(), app.store.counts()
+    since, before = time.monotonic(), _counts(url)
+    with _Stop() as stop:
         click.echo(f"worker {os.getpid()} carries {url} with {carriers} carriers and {workers} workers")
-        _wait(app, stop, until_idle)
-        after = app.store.counts()
+        sys.stdout.flush()
+        with connect(url, carriers=carriers, workers=workers, durability=durability) as app:
+            _wait(app, stop.event, until_idle)
+            after = app.store.counts()
     ended = ", ".join(_more(before, after)) or "no run ended"
     return {"line": f"worker {os.getpid()} ends after {spoken(time.monotonic() - since)}: {ended}"}
+
+
+def _counts(url: str) -> dict[str, int]:
+    """As they are before this process does anything, which it may only in a log that is trusted."""
+    with connect(url, carry=False) as app:
+        if not app.is_trusted:
+            raise Untrusted
+        return app.store.counts()
 
 
 def _more(before: dict[str, int], after: dict[str, int]) -> Iterator[str]:
@@ -58,25 +65,30 @@ def _more(before: dict[str, int], after: dict[str, int]) -> Iterator[str]:
             yield f"{more} {status}"
 
 
-@contextmanager
-def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """Signals ask for an orderly end; a second one of a kind is as deadly as ever."""
-    found = {number: signal.getsignal(number) for number in _SIGNALS}
-    # What the caller has us ignore stays ignored: nohup means it.
-    before = {number: handler for number, handler in found.items() if handler not in (None, signal.SIG_IGN)}
+class _Stop:
+    """Within its block, a signal asks for an orderly end; a second one of its kind is as deadly as ever."""
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        stop.set()
-        signal.signal(number, before[number])
+    spares_commits = True  # read by the store: this handler never raises in the middle of a commit
 
-    ask.never_raises = True  # type: ignore[attr-defined]  # so that commits on this thread need no shield
-    try:
-        for number in before:
-            signal.signal(number, ask)
-        yield
-    finally:
-        for number, handler in before.items():
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "_Stop":
+        for number in _SIGNALS:
+            handler = signal.getsignal(number)
+            if handler not in (None, signal.SIG_IGN):  # what the caller has us ignore stays ignored: nohup means it
+                self._before[number] = handler
+                signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.event.set()
+        signal.signal(number, self._before[number])
 
 
 def _wait(app: App, stop: threading.Event, until_idle: bool) -> None:

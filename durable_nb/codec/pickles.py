@@ -8,13 +8,32 @@ import functools
 import io
 import pickle
 import sys
-from collections.abc import Iterator
-from types import AsyncGeneratorType, CoroutineType, FrameType, FunctionType, GeneratorType, TracebackType
+from collections.abc import Callable, Iterator
+from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, FunctionType, GeneratorType, TracebackType
 from typing import Any, Final
 
-from durable_nb.errors import Unstorable
+from durable_nb.errors import Corrupt, Unstorable
 
 _PROTOCOL: Final = 5
+_BYTECODE: Final = b"bytecode of Python "  # before a pickle that only this Python can read; others begin with \x80
+
+
+Name = tuple[Any, ...]
+"""What a pickle says of a class or function that only a notebook or script has. Written into logs: never changed."""
+
+
+def _unnamed(thing: Any) -> Name | None:
+    return None
+
+
+def _nowhere(*name: Any) -> Any:
+    raise Corrupt(f"{name[0]} `{name[2]}` of {name[1]} is kept as source, which durable_nb.flows restores")
+
+
+# Filled by the room of flows, which knows source; without it cloudpickle takes classes and functions along by value.
+name_of_code: Callable[[Any], Name | None] = _unnamed
+code_of_name: Callable[..., Any] = _nowhere
+
 _SEARCHED: Final = 20_000
 _REFUSED: Final[dict[type, str]] = {
     # cloudpickle would turn these two into something else without a word: StringIO, bytes.
@@ -54,6 +73,8 @@ def encode(value: object, what: str) -> bytes:
             raise Unstorable(f"{what} cannot be stored: it is nested too deeply") from error
         raise _unstorable(value, pickler.latest, str(error), what) from error
     data = file.getvalue()
+    if pickler.has_bytecode:
+        data = _BYTECODE + f"{_minor()}\n".encode() + data
     if isinstance(value, BaseException):
         _check_exception(value, data, what)
     return data
@@ -61,7 +82,24 @@ def encode(value: object, what: str) -> bytes:
 
 def decode(data: bytes) -> Any:
     """The value of a pickle; it can run anything, so only for logs that are trusted."""
+    if data.startswith(_BYTECODE):
+        line, _, data = data.partition(b"\n")
+        minor = line.removeprefix(_BYTECODE).decode()
+        if minor != _minor():
+            raise Corrupt(
+                f"it holds a class or function without source, as compiled by Python {minor}, and this is Python"
+                f" {_minor()}: open the log with Python {minor}, or define it in a cell or a file and store it again"
+            )
     return pickle.loads(data)
+
+
+def _minor() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def code_named(*name: Any) -> Any:
+    """What pickles call for a class or function that only a notebook or script has. Never renamed: logs name it."""
+    return code_of_name(*name)
 
 
 @functools.cache
@@ -74,6 +112,7 @@ def _pickler_class() -> Any:
         def __init__(self, file: io.BytesIO) -> None:
             super().__init__(file, protocol=_PROTOCOL)
             self.latest: object = None
+            self.has_bytecode = False
 
         def reducer_override(self, obj: Any) -> Any:
             self.latest = obj
@@ -83,7 +122,13 @@ def _pickler_class() -> Any:
             if type(obj) is _LRU_CACHE and obj.__module__ == "__main__":
                 # Its own reducer stores a bare name, which another process does not have.
                 return _cached, (obj.__wrapped__, obj.cache_parameters())
-            return super().reducer_override(obj)
+            reduced = super().reducer_override(obj)
+            if reduced is not NotImplemented and getattr(obj, "__module__", None) != "builtins":  # by value
+                name = name_of_code(obj)
+                if name is not None:
+                    return code_named, name
+            self.has_bytecode |= isinstance(obj, CodeType)
+            return reduced
 
     return Pickler
 
@@ -97,7 +142,7 @@ def _cached(function: Any, parameters: dict[str, Any]) -> Any:
 
 def _check_exception(value: BaseException, data: bytes, what: str) -> None:
     try:
-        restored = pickle.loads(data)
+        restored = decode(data)
     except MemoryError:
         raise
     except Exception as error:  # the exception's own __init__ or __setstate__ failed, whatever with

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from durable_nb.codec import frames, pickles, tags
 from durable_nb.codec.plain import loads, plain_json
-from durable_nb.errors import BadOption, Corrupt, Unstorable
+from durable_nb.errors import BadOption, Corrupt, Unstorable, Untrusted
 
 __all__ = ["SAFE", "Encoded", "decode", "encode", "encode_as", "plain_json", "register"]
 
@@ -91,7 +91,9 @@ def encode_as(codec: str, value: object, what: str = "the value") -> Encoded:
         raise BadOption(f"there is no codec {codec!r}; known are {', '.join(known)}")
     encoded = encode(value, what)
     if encoded.codec != codec:
-        raise Unstorable(f"{what} cannot be stored as {codec}: it is {type(value).__name__}, which needs {encoded.codec}")
+        raise Unstorable(
+            f"{what} cannot be stored as {codec}: it is {type(value).__name__}, which needs {encoded.codec}"
+        )
     return encoded
 
 
@@ -117,7 +119,7 @@ def decode(codec: str, data: bytes) -> Any:
         if codec == SAFE:
             return tags.decode(data, with_classes=False) if b'"$"' in data else loads(data)
         return _reader(codec)(data)
-    except (MemoryError, Corrupt):
+    except (MemoryError, Corrupt, Untrusted):
         raise
     except Exception as error:  # the bytes may be anything, and classes of users run here
         raise Corrupt(f"a value stored as {codec} cannot be read: {type(error).__name__}: {error}") from error

@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from durable_nb.codec.digest import digest as digest_of_value
 from durable_nb.codec.values import encode
 from durable_nb.errors import DurableError, Uncapturable
 from durable_nb.flows.classes import take_class
@@ -233,7 +234,10 @@ class Walk:
             return self._made(obj)
         if kind not in FIXED:
             self.watched.values.append((obj, encoded))
-        thing = Json(msgspec.Raw(encoded.data)) if encoded.codec == "json" else Packed(*encoded)
+        if encoded.codec == "json":
+            thing: Thing = Json(msgspec.Raw(encoded.data))
+        else:
+            thing = Packed(*encoded, (digest_of_value(obj) or "") if encoded.codec == "pickle" else "")
         return self.add(thing, NOTHING if kind in FIXED else obj)
 
     def _container(self, obj: Any) -> Place:

@@ -11,6 +11,7 @@ from types import (
 )
 from typing import Any, Protocol
 
+from durable_nb.flows import known
 from durable_nb.flows.code import Cell, Class, Gap, Member, Place, Thing
 from durable_nb.flows.compiling import FUTURE, attributes_of, compile_class, names_read
 from durable_nb.flows.packages import is_installed
@@ -135,10 +136,11 @@ def outer_of(cls: type) -> type | None:
     names = cls.__qualname__.split(".")
     if len(names) < 2 or "<locals>" in names:
         return None
-    found: Any = sys.modules.get(cls.__module__)
-    for name in names[:-1]:
-        found = getattr(found, name, None)
-    return found if isinstance(found, type) and vars(found).get(names[-1]) is cls else None
+    outer = ".".join(names[:-1])
+    found = known.live(cls.__module__, outer)
+    if isinstance(found, type) and vars(found).get(names[-1]) is cls:
+        return found
+    return known.outer(cls.__module__, outer, names[-1], cls)
 
 
 def globals_of(cls: type) -> dict[str, Any]:

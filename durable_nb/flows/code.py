@@ -17,6 +17,8 @@ Resolve = Callable[[str, str], object]
 Place = Annotated[int, msgspec.Meta(ge=0)]
 
 FORMAT: Final = 1
+BUNDLE: Final = "<durable bundle of "
+"""How the file of a function begins that only gives others (flows/bundle.py)."""
 
 
 class Missing(NamedTuple):
@@ -54,6 +56,8 @@ class Packed(_Thing, frozen=True, tag="packed"):
 
     codec: str
     data: bytes
+    digest: str = ""
+    """Of the value, where it has one: its bytes may differ from process to process."""
 
 
 class Import(_Thing, frozen=True, tag="import"):
@@ -207,10 +211,21 @@ def references(document: bytes) -> list[tuple[str, str]]:
     return list(dict.fromkeys((thing.kind, thing.name) for thing in things if isinstance(thing, Reference)))
 
 
+def is_bundle(document: bytes) -> bool:
+    """Whether the document's function only gives others, which came together."""
+    thing = read(document).things[0]
+    return isinstance(thing, Function) and thing.file.startswith(BUNDLE)
+
+
 def root(document: bytes) -> Function:
     """The stored form of the function itself."""
-    thing = read(document).things[0]
-    assert isinstance(thing, Function)
+    stored = read(document)
+    thing = stored.things[0]
+    if isinstance(thing, Function) and thing.file.startswith(BUNDLE):
+        place = stored.spaces[thing.space].names.get("function", 0)
+        thing = stored.things[place] if place < len(stored.things) else thing
+    if not isinstance(thing, Function):
+        raise Corrupt("The stored code names no function.")
     return thing
 
 

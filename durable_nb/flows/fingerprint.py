@@ -28,17 +28,18 @@ from durable_nb.flows.code import (
     write,
 )
 from durable_nb.flows.compiling import parse
+from durable_nb.flows.known import Key
 
 
-def digest(things: list[Thing], spaces: list[Space]) -> str:
+def digest(things: list[Thing], spaces: list[Space], root: Place = 0) -> str:
     """32 hex digits over normalised source and values: not over files, lines, comments, formatting, versions.
 
     Things are numbered in the order in which they are met from the root, so neither their places in the document nor
     what only an annotation names has a part in it.
     """
-    numbers: dict[Place, int] = {0: 0}
+    numbers: dict[Place, int] = {root: 0}
     hashed = blake2b(digest_size=16)
-    queue: list[Place] = [0]
+    queue: list[Place] = [root]
 
     def number(place: Place) -> int:
         if place not in numbers:
@@ -47,7 +48,7 @@ def digest(things: list[Thing], spaces: list[Space]) -> str:
         return numbers[place]
 
     for place in queue:
-        hashed.update(write(_outline(things[place], things[0], spaces, number)) + b"\n")
+        hashed.update(write(_outline(things[place], things[root], spaces, number)) + b"\n")
     return hashed.hexdigest()
 
 
@@ -66,7 +67,8 @@ def _outline(thing: Thing, root: Thing, spaces: list[Space], number: Callable[[P
         case Json():
             return ["value", _SORTED(msgspec.json.decode(thing.value)).decode()]
         case Packed():
-            return ["value", thing.codec, thing.data]
+            # Bytes of a pickle say nothing about equality: they depend on which parts happen to be one object.
+            return ["value", thing.codec, thing.digest or thing.data]
         case Import():
             return ["import", thing.module, thing.path]
         case Reference():
@@ -97,6 +99,25 @@ def _outline(thing: Thing, root: Thing, spaces: list[Space], number: Callable[[P
             return ["gap", thing.name]
         case _:
             assert_never(thing)
+
+
+def key(module: str, qualname: str, things: list[Thing], spaces: list[Space], place: Place) -> Key:
+    """What a class, or a function, of the document is known by."""
+    text = write([module, qualname, _identity(things, spaces, place)])
+    return Key(module, qualname, blake2b(text, digest_size=16).hexdigest())
+
+
+def _identity(things: list[Thing], spaces: list[Space], place: Place) -> Any:
+    """Of a class its statement alone.
+
+    Of one that a function made, or that a call makes, all it consists of: the same text makes several there.
+    """
+    thing = things[place]
+    if isinstance(thing, Member):
+        return [_identity(things, spaces, thing.owner), thing.name]
+    if isinstance(thing, Class) and not thing.cells and ("<locals>" not in thing.qualname or not thing.attributes):
+        return _tree(thing.source)
+    return digest(things, spaces, place)
 
 
 _SORTED = msgspec.json.Encoder(order="sorted").encode

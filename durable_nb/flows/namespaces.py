@@ -12,7 +12,8 @@ from typing import Any, cast
 from durable_nb.errors import DurableError, UnknownCode
 from durable_nb.flows.code import Import
 
-_lock = threading.RLock()
+one_at_a_time = threading.RLock()
+"""Held while code is restored: a class must not be made twice, and modules stand in sys.modules for a moment."""
 
 
 @contextmanager
@@ -28,7 +29,7 @@ def explained(what: str) -> Iterator[None]:
 @contextmanager
 def findable(module: ModuleType) -> Iterator[None]:
     """dataclass and typing look a class's module up in sys.modules; a first-party one may be unknown here."""
-    with _lock:
+    with one_at_a_time:
         added = sys.modules.setdefault(module.__name__, module) is module
         try:
             yield

@@ -12,6 +12,7 @@ from typing import Any, Final, assert_never, cast
 
 from durable_nb.codec.values import decode
 from durable_nb.errors import Corrupt, UnknownCode
+from durable_nb.flows import fingerprint, known
 from durable_nb.flows.code import (
     Absent,
     Cell,
@@ -34,7 +35,17 @@ from durable_nb.flows.code import (
     read,
 )
 from durable_nb.flows.compiling import FUTURE, MAKE, compile_class, compile_function
-from durable_nb.flows.namespaces import explained, findable, imported, module_named, refill, set_state
+from durable_nb.flows.identity import same_class
+from durable_nb.flows.known import Key
+from durable_nb.flows.namespaces import (
+    explained,
+    findable,
+    imported,
+    module_named,
+    one_at_a_time,
+    refill,
+    set_state,
+)
 from durable_nb.flows.texts import class_files, remember
 
 
@@ -42,7 +53,8 @@ def restore(document: bytes, resolve: Resolve) -> Callable[..., Any]:
     """The function of a document; `resolve` is asked for every flow and step it names. This executes stored code."""
     stored = read(document)
     try:
-        return _Restoration(stored, resolve).root()
+        with one_at_a_time:
+            return _Restoration(stored, resolve).root()
     except SyntaxError as error:
         raise UnknownCode(
             f"The code was written for Python {stored.python} and has syntax unknown to "
@@ -203,6 +215,9 @@ class _Restoration:
         arguments, keywords = self._build_all(thing.arguments), self._build_named(thing.keywords)
         with explained(f"An object made by {call!r}"):
             made = call(*arguments, **keywords)
+        if isinstance(made, type):  # a namedtuple, an enum made by a call
+            key = self._key(made.__module__, made.__qualname__, place)
+            return same_class(key) or known.first(key, made)
         self._built[place] = made
 
         def fill() -> None:
@@ -219,11 +234,18 @@ class _Restoration:
         return made
 
     def _class(self, place: Place, thing: Class) -> type:
+        key = self._key(self._document.spaces[thing.space].module, thing.qualname, place)
+        there = same_class(key)
+        if there is not None:
+            return there
         self._under_way.add(place)
         try:
             made = self._run_class(thing)
         finally:
             self._under_way.discard(place)
+        there = known.first(key, made)
+        if there is not made:
+            return there  # a step this class refers to was restored meanwhile, and needed it
         self._built[place] = made
 
         def fill() -> None:
@@ -253,6 +275,9 @@ class _Restoration:
         made.__qualname__ = thing.qualname
         class_files[made] = file, thing.annotations_are_text
         return made
+
+    def _key(self, module: str, qualname: str, place: Place) -> Key:
+        return fingerprint.key(module, qualname, self._things, self._document.spaces, place)
 
     def _give(self, space: int, name: str) -> None:
         """Put a global in its place, ready to be called."""

@@ -11,20 +11,26 @@ from durable_nb.codec.digest import digest_bytes
 from durable_nb.codec.preview import preview
 from durable_nb.codec.sign import Signer
 from durable_nb.errors import Corrupt, DurableError, Unstorable, Untrusted
+from durable_nb.flows.travelling import Classes, digest_of
 from durable_nb.history import wire
 from durable_nb.history.events import Row
 from durable_nb.history.failure import Failure
 from durable_nb.history.values import ARGUMENTS, SAFE, Value, inner_values, plain
+from durable_nb.stores.protocol import CodeRecord
 from durable_nb.where import failing_line
 
 LARGE = 64 * 1024  # from here on a value goes to chunks and the log holds a reference
 LIMIT = 16 * 1024**3
 
 
-class _Payloads(Protocol):
+class _Kept(Protocol):
     def put_payload(self, digest: str, size: int, chunks: list[tuple[str, bytes]]) -> None: ...
 
     def payload(self, digest: str) -> list[tuple[str, bytes]] | None: ...
+
+    def put_code(self, code: CodeRecord) -> None: ...
+
+    def code(self, digest: str) -> CodeRecord | None: ...
 
 
 class OriginalTraceback(DurableError):
@@ -38,14 +44,16 @@ class Values:
     """One log's values. Everything but plain JSON carries a mark of (log, run, event), checked before decoding."""
 
     def __init__(self, payloads: Any, signer: Signer, log_uid: str) -> None:
-        self._payloads: _Payloads = payloads
+        self._payloads: _Kept = payloads
         self._signer = signer
         self._log = log_uid
         self.is_trusted = True
+        self.classes = Classes(payloads, self)
 
     def keep(self, value: object, what: str, codec_name: str | None = None) -> Value:
         """The value's form in the log, without its mark; large bytes are in the store when this returns."""
-        encoded = codec.encode(value, what) if codec_name is None else codec.encode_as(codec_name, value, what)
+        with self.classes.taking():
+            encoded = codec.encode(value, what) if codec_name is None else codec.encode_as(codec_name, value, what)
         size = len(encoded.data)
         if size > LIMIT:
             raise Unstorable(f"{what} is {size / 1024**3:.1f} GiB; the log takes up to {LIMIT // 1024**3} GiB")
@@ -83,10 +91,16 @@ class Values:
             self._check(value, uid, seq, kind, what)
         try:
             if value.payload is not None:
-                return codec.decode(value.codec, self._assembled(value.payload))
-            return codec.decode(value.codec, value.data if value.data is not None else bytes(value.json))
+                return self._decoded(value.codec, self._assembled(value.payload))
+            return self._decoded(value.codec, value.data if value.data is not None else bytes(value.json))
         except Corrupt as cause:
             raise Corrupt(f"{what} cannot be read: {cause}") from cause
+
+    def _decoded(self, codec_name: str, data: bytes) -> Any:
+        if codec_name == SAFE:
+            return codec.decode(codec_name, data)
+        with self.classes.giving():
+            return codec.decode(codec_name, data)
 
     def mark(self, value: Value, uid: str, seq: int, kind: str) -> Value:
         """The value with the mark of its place in the log."""
@@ -165,12 +179,13 @@ class Values:
     def _restorable(self, error: BaseException) -> Value | None:
         try:
             kept = self.keep(error, "the exception")
-            taken = codec.decode(kept.codec, kept.data) if kept.data is not None else None
+            taken = self._decoded(kept.codec, kept.data) if kept.data is not None else None
         except Exception:  # noqa: BLE001 - an exception that cannot be stored is told by type, message and traceback
             return None
-        if type(taken) is not type(error) or _message(taken) != _message(error):
+        if not isinstance(taken, BaseException) or _message(taken) != _message(error):
             return None
-        return kept
+        # Its class may have been defined again since: by name it is the same.
+        return kept if _name(type(taken)) == _name(type(error)) else None
 
     def _check(self, value: Value, uid: str, seq: int, kind: str, what: str) -> None:
         if not self.is_trusted:
@@ -194,9 +209,8 @@ class Values:
         return whole
 
 
-def digest_of(document: bytes, expected: str) -> str:
-    """The name a code document goes by: its structural digest and the digest of its very bytes."""
-    return f"{expected}:{digest_bytes(document)}"
+def _name(cls: type) -> tuple[str, str]:
+    return cls.__module__, cls.__qualname__
 
 
 def _message(error: BaseException) -> str:

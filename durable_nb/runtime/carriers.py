@@ -62,6 +62,8 @@ def _turn(carry: Carry) -> Outcome:
             _accept_code(carry, flow)
         args, kwargs = flow.arguments.call_form(carry.arguments())
         code = flow.new_code()
+        if record.mail:
+            carry.look_for_orders()
     except (UnknownCode, Untrusted, Corrupt, BadArguments, Uncapturable) as error:
         carry.park(_REASONS[type(error)], str(error))
     if carry.ending is not None:
@@ -126,7 +128,7 @@ class Carriers:
             self._is_dirty = True
             if self._idle:
                 self._news.notify()
-            elif len(self._threads) - self._lent() < self._limit and len(self._threads) < self._most:
+            elif self._may_begin():
                 self._begin_thread()
 
     def has_room(self) -> bool:
@@ -134,7 +136,7 @@ class Carriers:
         with self._lock:
             if self._is_stopping or self._local or self._is_dirty:
                 return False
-            return self._idle > 0 or len(self._threads) - self._lent() < self._limit
+            return self._idle > 0 or self._may_begin()
 
     def give(self, record: RunRecord) -> None:
         """Carry this run, which is leased by us already."""
@@ -158,6 +160,15 @@ class Carriers:
     @property
     def has_backlog(self) -> bool:
         return bool(self._local) or self._is_dirty
+
+    def relieve(self) -> None:
+        """Let another thread begin when runs wait and steps that take long have lent their places."""
+        with self._lock:
+            if self.has_backlog and not self._idle and not self._is_stopping and self._may_begin():
+                self._begin_thread()
+
+    def _may_begin(self) -> bool:
+        return len(self._threads) - self._lent() < self._limit and len(self._threads) < self._most
 
     def _lent(self) -> int:
         """How many threads are in a step that has taken long: their places are free for others."""
@@ -201,19 +212,20 @@ class Carriers:
                     self._idle -= 1
                     continue
                 self._is_dirty = False
-            found = self._runtime.claim(_BATCH)
+            found = self._claimed()
             with self._lock:
                 self._local.extend(found)
                 if len(found) == _BATCH:
                     self._is_dirty = True
-                if len(self._local) > 1 and not self._idle and len(self._threads) - self._lent() < self._limit:
-                    self._begin_thread()
-                elif len(self._local) > 1 and self._idle:
+                if len(self._local) > 1 and self._idle:
                     self._news.notify()
+                elif len(self._local) > 1 and self._may_begin():
+                    self._begin_thread()
 
-    def drain(self) -> list[RunRecord]:
-        """What was claimed and not begun, to be given back."""
-        with self._lock:
-            left = list(self._local)
-            self._local.clear()
-        return left
+    def _claimed(self) -> list[RunRecord]:
+        try:
+            return self._runtime.claim(_BATCH)
+        except LogError as error:
+            _logger.warning("no run could be claimed, it is tried again in a second: %s", error)
+            self._runtime.note_due(self._runtime.now() + 1.0)
+            return []

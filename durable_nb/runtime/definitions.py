@@ -1,21 +1,22 @@
 """Where code comes from: what this process has defined, else the source in the log. And how it gets there."""
 
-import linecache
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from durable_nb.codec import values as codec
 from durable_nb.codec.digest import digest_bytes
+from durable_nb.durations import seconds
 from durable_nb.errors import Corrupt, DurableError, Uncapturable, UnknownCode
 from durable_nb.flows import registry
+from durable_nb.flows.bundle import bundle
 from durable_nb.flows.capture import capture_watched
-from durable_nb.flows.code import Code, references
+from durable_nb.flows.code import Code, is_bundle, references
 from durable_nb.flows.flow import Flow
 from durable_nb.flows.host import StartOptions
-from durable_nb.flows.policy import StepOptions
+from durable_nb.flows.identity import refer
+from durable_nb.flows.policy import NEVER, Retry, StepOptions
 from durable_nb.flows.restore import restore
 from durable_nb.flows.step import Step
 from durable_nb.flows.values import Values, digest_of
@@ -23,21 +24,28 @@ from durable_nb.flows.watched import Watched
 from durable_nb.stores.protocol import CodeRecord, RunRecord, Store
 
 
+class _Given(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The options of a step, in seconds; the classes of its errors are in the document. Read for ever: add, never rename."""
+
+    max_attempts: int = 1
+    first: float = 1.0
+    factor: float = 2.0
+    max: float = 60.0
+    jitter: float = 0.1
+    attempt_timeout: float | None = None
+    total_timeout: float | None = None
+    timeout: float | None = None
+    delay: float = 0.0
+    isolate: bool = False
+    codec: str | None = None
+    check_arguments: bool = True
+
+
 class _Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the log keeps of a definition: its code document, and the options it was defined with."""
 
     document: msgspec.Raw
-    codec: str = ""
-    options: bytes = b""
-
-
-def refer(thing: object) -> tuple[str, str] | None:
-    """Flows and steps travel by name."""
-    if isinstance(thing, Step):
-        return "step", thing.name
-    if isinstance(thing, Flow):
-        return "flow", thing.name
-    return None
+    given: _Given = _Given()
 
 
 class Definitions:
@@ -50,6 +58,7 @@ class Definitions:
         self._captured: dict[tuple[str, int], tuple[Any, Code, Watched]] = {}
         self._stored: set[str] = set()
         self._restored: dict[str, Any] = {}
+        values.classes.now, values.classes.resolve = now, self._resolve
 
     def pin(self, flow: Flow[..., Any]) -> str:
         """The digest of the flow's present code, which is in the log with every step it can reach when this returns."""
@@ -120,10 +129,20 @@ class Definitions:
         self._values.check_code(record.kind, record.name, record.digest, record.document, record.mark)
         envelope = _read(record)
         with registry.quietly():
-            function = restore(bytes(envelope.document), self._resolve)
-            made = _as_flow(function, record.name) if record.kind == "flow" else _as_step(function, record, envelope)
+            made = self._made(record, envelope)
         self._restored[record.digest] = made
         return made
+
+    def _made(self, record: CodeRecord, envelope: _Envelope) -> Any:
+        document = bytes(envelope.document)
+        function = restore(document, self._resolve)
+        if record.kind == "flow":
+            owner, function = function() if is_bundle(document) else (None, function)
+            return Flow(function, record.name, StartOptions(), owner)
+        if not is_bundle(document):
+            return Step(function, record.name, _options(envelope.given, NEVER.retry_on, NEVER.give_up_on))
+        function, retry_on, give_up_on = function()
+        return Step(function, record.name, _options(envelope.given, retry_on, give_up_on))
 
     def _resolve(self, kind: str, name: str) -> object:
         if kind == "step":
@@ -159,7 +178,7 @@ class Definitions:
             if reached is None:
                 continue
             envelope = _step_envelope(step, reached)
-            digest = digest_bytes(reached.digest.encode() + envelope.options)
+            digest = digest_bytes(reached.digest.encode() + msgspec.json.encode(envelope.given))
             if digest not in self._stored:
                 self._put("step", name, digest, envelope)
             self._put_reached(reached, seen)
@@ -167,7 +186,7 @@ class Definitions:
     def _portable(self, step: Step[..., Any]) -> Code | None:
         """The step's code, or None for a kernel-bound step: one that runs only where it is defined."""
         try:
-            code = self._capture("step", step.name, step.function)
+            code = self._capture("step", step.name, _step_root(step))
         except DurableError:
             return None
         return None if code.missing else code
@@ -185,39 +204,69 @@ def _root(flow: Flow[..., Any]) -> Callable[..., Any]:
     """The function to capture. Of a method flow, one that gives the class and the method's plain function."""
     if flow.owner is None:
         return flow.function
-    key = (flow.owner, flow.name)
-    known = _method_roots.get(key)
-    if known is None:
-        source = "def method_flow():\n    return owner, function\n"
-        file = f"<durable method {flow.name}>"
-        linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-        space: dict[str, Any] = {"owner": flow.owner, "function": flow.function, "__name__": flow.owner.__module__}
-        exec(compile(source, file, "exec"), space)
-        known = space["method_flow"]
-        _method_roots[key] = known
-    return known
+    return _bundled("method_flow", flow.owner.__module__, owner=flow.owner, function=flow.function)
 
 
-_method_roots: dict[tuple[type, str], Callable[..., Any]] = {}
+def _step_root(step: Step[..., Any]) -> Callable[..., Any]:
+    """The function to capture. With classes of errors, one that gives them too: so they are those it raises."""
+    retry = step.options_.retry
+    if (retry.retry_on, retry.give_up_on) == (NEVER.retry_on, NEVER.give_up_on):
+        return step.function
+    return _bundled(
+        "step_and_errors",
+        str(getattr(step.function, "__module__", "__main__")),
+        function=step.function,
+        retry_on=retry.retry_on,
+        give_up_on=retry.give_up_on,
+    )
 
 
-def _as_flow(function: Callable[..., Any], name: str) -> Flow[..., Any]:
-    if function.__name__ == "method_flow":
-        owner, method = function()
-        return Flow(method, name, StartOptions(), owner)
-    return Flow(function, name, StartOptions())
+def _bundled(name: str, module: str, **content: Any) -> Callable[..., Any]:
+    """Always the same function for the same content, so that it is captured once."""
+    key = (name, *content.values())
+    if key not in _bundles:
+        _bundles[key] = bundle(name, module, **content)
+    return _bundles[key]
 
 
-def _as_step(function: Callable[..., Any], record: CodeRecord, envelope: _Envelope) -> Step[..., Any]:
-    options = codec.decode(envelope.codec, envelope.options) if envelope.codec else StepOptions()
-    return Step(function, record.name, options)
+_bundles: dict[tuple[Any, ...], Callable[..., Any]] = {}
+
+
+def _options(given: _Given, retry_on: Any, give_up_on: Any) -> StepOptions:
+    retry = Retry(
+        max_attempts=given.max_attempts,
+        first=given.first,
+        factor=given.factor,
+        max=given.max,
+        jitter=given.jitter,
+        timeout=given.attempt_timeout,
+        total_timeout=given.total_timeout,
+        retry_on=retry_on,
+        give_up_on=give_up_on,
+    )
+    return StepOptions(retry, given.timeout, given.delay, given.isolate, given.codec, given.check_arguments)
+
+
+def _given(options: StepOptions) -> _Given:
+    retry = options.retry
+    return _Given(
+        max_attempts=retry.max_attempts,
+        first=seconds(retry.first),
+        factor=retry.factor,
+        max=seconds(retry.max),
+        jitter=retry.jitter,
+        attempt_timeout=None if retry.timeout is None else seconds(retry.timeout),
+        total_timeout=None if retry.total_timeout is None else seconds(retry.total_timeout),
+        timeout=options.timeout,
+        delay=options.delay,
+        isolate=options.isolate,
+        codec=options.codec,
+        check_arguments=options.check_arguments,
+    )
 
 
 def _step_envelope(step: Step[..., Any], code: Code) -> _Envelope:
-    if step.options_ == StepOptions():
-        return _Envelope(msgspec.Raw(code.document))
-    encoded = codec.encode(step.options_, f"the options of step `{step.name}`")
-    return _Envelope(msgspec.Raw(code.document), encoded.codec, encoded.data)
+    return _Envelope(msgspec.Raw(code.document), _given(step.options_))
 
 
 def _read(record: CodeRecord) -> _Envelope:

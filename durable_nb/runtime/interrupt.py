@@ -29,13 +29,27 @@ class Interrupts:
             if callable(self._before):
                 _signal.signal(_SIGINT, self._handle)
                 self._is_installed = True
+                self._take_from(self._before)
         return self
+
+    def _take_from(self, before: Any) -> None:
+        """Within another one of these (`App.carry` holds one from before the lease on), a Ctrl-C moves inwards."""
+        outer = getattr(before, "__self__", None)
+        if isinstance(outer, Interrupts) and outer.is_pressed:
+            self.is_pressed, outer.is_pressed = True, False
+
+    def _hand_back(self, before: Any) -> None:
+        """And outwards, when no code of the run has come that it could have reached."""
+        outer = getattr(before, "__self__", None)
+        if isinstance(outer, Interrupts) and self.is_pressed:
+            outer.is_pressed, self.is_pressed = True, False
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.in_user_code = False
         if self._is_installed:
             _signal.signal(_SIGINT, self._before)
             self._is_installed = False
+            self._hand_back(self._before)
 
     def leave_engine(self) -> None:
         """User code goes on; a Ctrl-C that came meanwhile reaches it now."""

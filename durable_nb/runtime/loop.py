@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 
-class TookTooLong(Exception):  # noqa: N818 - told apart from a TimeoutError that the coroutine itself raises
+class TookTooLong(Exception):
     """The time is over."""
 
 

@@ -131,7 +131,7 @@ class Runtime:
         for carry in list(self.carries.values()):
             carry.nudge.set()
         self.carriers.stop(deadline)
-        self.workers.stop()
+        self.workers.stop(deadline)
         self.watcher.stop()
         self.flusher.stop()
         for carry in list(self.carries.values()):

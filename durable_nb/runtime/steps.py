@@ -4,6 +4,7 @@ import contextvars
 import logging
 import random
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError
@@ -13,7 +14,7 @@ import msgspec
 
 from durable_nb.durations import spoken
 from durable_nb.engine.turn import place
-from durable_nb.errors import DurableError, StepFailed, StepTimeout
+from durable_nb.errors import DurableError, LogClosed, StepFailed, StepTimeout
 from durable_nb.flows.place import Recall, StepPlace
 from durable_nb.flows.policy import StepOptions, next_attempt_at
 from durable_nb.flows.step import Step, Use
@@ -107,8 +108,8 @@ class Workers:
             return True
         return False
 
-    def stop(self) -> None:
-        """Begin nothing new; tell what runs."""
+    def stop(self, deadline: float) -> None:
+        """Begin nothing new; tell what runs, and let it end until the (monotonic) deadline."""
         with self._lock:
             self._is_stopping = True
             self._jobs.clear()
@@ -116,6 +117,8 @@ class Workers:
             for job in self._running.values():
                 if job.here is not None:
                     job.here.stop.is_set = True
+            while self._threads and (left := deadline - time.monotonic()) > 0:
+                self._news.wait(left)
         if self._loop is not None:
             self._loop.stop()
 
@@ -134,23 +137,29 @@ class Workers:
             threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def _work(self) -> None:
-        while True:
-            job = self._next()
-            if job is None:
-                return
-            try:
-                self._perform(job)
-            except Exception:
-                _logger.exception("step %r of run %r could not be recorded", job.step.name, job.record.id)
-            finally:
-                with self._lock:
-                    self._running.pop((job.work.run, job.work.ask), None)
+        try:
+            while (job := self._next()) is not None:
+                self._work_on(job)
+        finally:
+            with self._lock:
+                self._threads -= 1
+                self._news.notify_all()
+
+    def _work_on(self, job: Job) -> None:
+        try:
+            self._perform(job)
+        except LogClosed:
+            _logger.info("step %r of run %r ended after the log was closed", job.step.name, job.record.id)
+        except Exception:
+            _logger.exception("step %r of run %r could not be recorded", job.step.name, job.record.id)
+        finally:
+            with self._lock:
+                self._running.pop((job.work.run, job.work.ask), None)
 
     def _next(self) -> Job | None:
         while True:
             with self._lock:
                 if self._is_stopping:
-                    self._threads -= 1
                     return None
                 if self._jobs:
                     return self._jobs.popleft()
@@ -304,7 +313,10 @@ class Workers:
         if runtime.store.finish_work(work, mail, runtime.now()):
             runtime.has_mail(work.run)
         else:
-            _logger.warning("the late answer of step %r of run %r was refused", job.step.name, job.record.id)
+            record = runtime.store.run_by_key(work.run)
+            is_over = record is None or record.ended_at is not None  # a flow need not wait for what it began
+            level = logging.INFO if is_over else logging.WARNING
+            _logger.log(level, "the late answer of step %r of run %r was refused", job.step.name, job.record.id)
 
 
 def _on_thread(job: Job, here: StepPlace, timeout: float) -> Any:

@@ -19,6 +19,7 @@ _PACE = ((0.05, 0.001), (1.0, 0.005), (5.0, 0.02), (30.0, 0.1), (float("inf"), 0
 _LIVENESS = 1.0
 _HEARTBEAT = 10.0
 _OUTPUT = 1.0
+_BACKLOG = 0.02
 _IDLE = 5.0
 
 
@@ -105,6 +106,7 @@ class Watcher:
                     self._news_at = now
                     self._look()
                 self._ring()
+                self._runtime.carriers.relieve()
                 if now - lively >= _LIVENESS:
                     lively = now
                     self._runtime.look_after()
@@ -143,6 +145,8 @@ class Watcher:
         pace = next(pace for since, pace in _PACE if quiet < since)
         with self._lock:
             due = self._due
+        if self._runtime.carriers.has_backlog:
+            pace = min(pace, _BACKLOG)
         if due is not None:
             pace = min(pace, max(0.0, self._runtime.clock.real_wait(due - self._runtime.now())))
         return pace

@@ -316,7 +316,7 @@ class Store(Protocol):
 
     # looking after
     def give_back(self, run: int, lease: int, now: float) -> bool:
-        """End a lease without a turn: the run is due now. False when the log still cannot be written."""
+        """End a lease without a turn: a running run is due now, a seized one is as it was. False: the log cannot be written."""
         ...
 
     def codes(self) -> list[CodeRecord]:

@@ -185,8 +185,7 @@ def test_worker_carries_what_is_due_and_ends_when_idle(folder: Path, shell: Shel
         cli_waiting["later"].start()
     said = shell("worker", "--until-idle", "--durability", "process", "--carriers", "2", "--workers", "2")
     assert said.code == 0
-    first, *printed, last = said.out.splitlines()
-    assert set(printed) <= {"looking up tea", "looking up cake"}
+    first, *_, last = said.out.splitlines()  # between them, what the steps have printed
     assert first == f"worker {os.getpid()} carries {path} with 2 carriers and 2 workers"
     assert last.endswith("20 completed")
     assert shell("ls", "--json").json["totals"] == {"completed": 20, "waiting": 1}

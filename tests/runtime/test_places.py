@@ -30,24 +30,23 @@ from durable_nb import (
 from durable_nb.flows.flow import Flow
 
 
-
-@step
+@step(name="places.double")
 def double(n: int) -> int:
     return n * 2
 
 
-@step
+@step(name="places.fetch")
 async def fetch(n: int) -> int:
     await asyncio.sleep(0)
     return n + 1000
 
 
-@step
+@step(name="places.keeper")
 def keeper() -> None:
     """Travels by name, so flow code can hand on what no log could carry: keeper.future."""
 
 
-@flow
+@flow(name="places.plain")
 def plain(n: int) -> int:
     return double(n)
 
@@ -67,25 +66,27 @@ VERBS: dict[str, Callable[[], Any]] = {
     "random": lambda: random(),
     "current_run": lambda: current_run(),
     "Saga": lambda: Saga(),
-    "`double.spawn`": lambda: double.spawn(1),
+    "`places.double.spawn`": lambda: double.spawn(1),
 }
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_verb_of_flows_is_refused_outside_a_flow_and_names_the_line(verb: str, durable_app: App) -> None:
     told = refusal(VERBS[verb])
-    assert told.startswith(f"{verb.removesuffix(' at')} works in the code of a @flow only; it was called outside a flow")
+    assert told.startswith(
+        f"{verb.removesuffix(' at')} works in the code of a @flow only; it was called outside a flow"
+    )
     assert "test_places.py, line " in told
     assert "lambda: " in told
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_verb_of_flows_is_refused_in_a_step(verb: str, durable_app: App) -> None:
-    @step
+    @step(name="places.body")
     def body() -> str:
         return refusal(VERBS[verb])
 
-    @flow
+    @flow(name="places.caller")
     def caller() -> str:
         return body()
 
@@ -104,20 +105,20 @@ def test_step_is_a_plain_function_outside_flows(durable_app: App) -> None:
 
 
 def test_step_called_in_a_step_is_a_plain_function(durable_app: App) -> None:
-    @step
+    @step(name="places.outer")
     def outer(n: int) -> int:
         return double(n) + asyncio.run(fetch(n))
 
-    @flow
+    @flow(name="places.caller")
     def caller(n: int) -> int:
         return outer(n)
 
     assert caller["r"](3) == 6 + 1003
-    assert [event.name for event in runs["r"].history if type(event).__name__ == "StepAsked"] == ["outer"]
+    assert [event.name for event in runs["r"].history if type(event).__name__ == "StepAsked"] == ["places.outer"]
 
 
 def test_current_step_is_refused_in_flow_code_and_outside(durable_app: App) -> None:
-    @flow
+    @flow(name="places.caller")
     def caller() -> str:
         return refusal(current_step)
 
@@ -130,29 +131,29 @@ def test_current_step_is_refused_in_flow_code_and_outside(durable_app: App) -> N
 
 
 def test_flow_without_id_in_a_step_is_refused_with_the_right_line(durable_app: App) -> None:
-    @step
+    @step(name="places.body")
     def body() -> list[str]:
         return [refusal(lambda: plain(1)), refusal(lambda: plain.start(1))]
 
-    @flow
+    @flow(name="places.caller")
     def caller() -> list[str]:
         return body()
 
     for told in caller():
-        assert "flow `plain` called in a step" in told
-        assert "`plain[id](…)`" in told
+        assert "flow `places.plain` called in a step" in told
+        assert "`places.plain[id](…)`" in told
         assert "test_places.py, line " in told
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
 def test_flow_with_an_id_in_a_step_is_an_ordinary_call(elsewhere: bool, durable_app: App) -> None:
-    @step
+    @step(name="places.body")
     def body(n: int) -> int:
         return plain["inner"](n) + 1
 
     used = body.options(timeout=60) if elsewhere else body
 
-    @flow
+    @flow(name="places.caller")
     def caller(n: int) -> int:
         return used(n)
 
@@ -174,7 +175,7 @@ OTHER_RUNS: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("call", OTHER_RUNS)
 def test_other_runs_and_logs_are_refused_in_flow_code_with_the_line(call: str, durable_app: App) -> None:
-    @flow
+    @flow(name="places.caller")
     def caller() -> str:
         return refusal(OTHER_RUNS[call])
 
@@ -212,7 +213,7 @@ THREADED: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("call", THREADED)
 def test_durable_call_in_a_thread_of_a_flow_names_the_line_and_the_way_out(call: str, durable_app: App) -> None:
-    @flow
+    @flow(name="places.caller")
     def caller() -> str:
         keeper.future = timer(1)
         return in_a_thread(THREADED[call])
@@ -224,7 +225,7 @@ def test_durable_call_in_a_thread_of_a_flow_names_the_line_and_the_way_out(call:
 
 
 def test_thread_of_a_step_is_no_thread_of_a_flow(durable_app: App) -> None:
-    @step
+    @step(name="places.body")
     def body() -> list[int]:
         found: list[int] = []
         thread = threading.Thread(target=lambda: found.append(double(4)))
@@ -232,7 +233,7 @@ def test_thread_of_a_step_is_no_thread_of_a_flow(durable_app: App) -> None:
         thread.join()
         return found
 
-    @flow
+    @flow(name="places.caller")
     def caller() -> list[int]:
         return body()
 
@@ -240,7 +241,7 @@ def test_thread_of_a_step_is_no_thread_of_a_flow(durable_app: App) -> None:
 
 
 def test_thread_of_a_flow_goes_on_with_what_is_not_durable(durable_app: App) -> None:
-    @flow
+    @flow(name="places.caller")
     def caller() -> list[int]:
         found: list[int] = []
         thread = threading.Thread(target=found.append, args=(1,))
@@ -255,13 +256,13 @@ def test_thread_of_a_flow_goes_on_with_what_is_not_durable(durable_app: App) -> 
 
 
 def test_async_step_called_plainly_in_a_flow_is_refused_with_the_right_line(durable_app: App) -> None:
-    @flow
+    @flow(name="places.caller")
     def caller() -> str:
         return refusal(lambda: fetch(1))
 
     told = caller()
-    assert "`fetch` is an async step" in told
-    assert "`fetch.spawn(…).result()`" in told
+    assert "`places.fetch` is an async step" in told
+    assert "`places.fetch.spawn(…).result()`" in told
     assert "test_places.py, line " in told
     assert "fetch(1)" in told
 
@@ -270,11 +271,11 @@ def test_async_step_called_plainly_in_a_flow_is_refused_with_the_right_line(dura
 
 
 def test_future_of_another_run_is_refused(durable_app: App) -> None:
-    @flow
+    @flow(name="places.giver")
     def giver() -> None:
         keeper.future = timer(0)
 
-    @flow
+    @flow(name="places.taker")
     def taker() -> str:
         return refusal(keeper.future.result)
 
@@ -283,11 +284,11 @@ def test_future_of_another_run_is_refused(durable_app: App) -> None:
 
 
 def test_future_is_refused_outside_its_flow_and_in_a_step(durable_app: App) -> None:
-    @step
+    @step(name="places.body")
     def body() -> str:
         return refusal(keeper.future.result)
 
-    @flow
+    @flow(name="places.giver")
     def giver() -> str:
         keeper.future = timer(0)
         return body()
@@ -358,7 +359,7 @@ def test_flow_is_not_iterable() -> None:
 
 def test_method_flow_is_called_on_the_class_only(durable_app: App) -> None:
     class Account:
-        @flow
+        @flow(name="places.close")
         def close(self) -> str:
             return "closed"
 
@@ -372,7 +373,7 @@ def test_method_flow_of_a_class_whose_constructor_needs_arguments_is_refused(dur
         def __init__(self, name: str) -> None:
             self.name = name
 
-        @flow
+        @flow(name="places.rename")
         def rename(self) -> str:
             return self.name
 

@@ -41,25 +41,25 @@ def note(label: int) -> None:
     LEDGER.append((me.idempotency_key, me.attempt, label))
 
 
-@step
+@step(name="programs.echo")
 def echo(label: int, value: Any) -> Any:
     note(label)
     return value
 
 
-@step
+@step(name="programs.make")
 def make(label: int, sample: int) -> Any:
     note(label)
     return SAMPLES[sample]()
 
 
-@step
+@step(name="programs.fail")
 def fail(label: int, what: str) -> None:
     note(label)
     raise ValueError(what)
 
 
-@step(retry=Retry(max_attempts=_ATTEMPTS, first=2, factor=2, jitter=0.5))
+@step(name="programs.flaky", retry=Retry(max_attempts=_ATTEMPTS, first=2, factor=2, jitter=0.5))
 def flaky(label: int, until: int) -> int:
     note(label)
     if sum(1 for _, _, one in LEDGER if one == label) <= until:
@@ -67,19 +67,19 @@ def flaky(label: int, until: int) -> int:
     return until
 
 
-@step(delay=3)
+@step(name="programs.late", delay=3)
 def late(label: int, value: int) -> int:
     note(label)
     return value
 
 
-@step(timeout=60)
+@step(name="programs.bounded", timeout=60)
 def bounded(label: int, value: int) -> int:
     note(label)
     return value
 
 
-@flow
+@flow(name="programs.interpret")
 def interpret(program: list[Any]) -> list[Any]:
     return Machine().run(program)
 

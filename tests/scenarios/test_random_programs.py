@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 from pysqlite3 import dbapi2 as sqlite
 
 from durable_nb import App, LogError, Run, connect, runs
@@ -183,9 +182,7 @@ def crash_often(program: list[Any], crashes: list[Crash]) -> None:
 
 
 # Fewer in a row than park a run.
-sequences = st.lists(
-    st.tuples(st.integers(1, 25), st.sampled_from(WHENS)), min_size=2, max_size=CRASHES - 1
-)
+sequences = st.lists(st.tuples(st.integers(1, 25), st.sampled_from(WHENS)), min_size=2, max_size=CRASHES - 1)
 
 EVERYTHING = [
     ["echo", 3],
@@ -198,14 +195,14 @@ EVERYTHING = [
 ]
 
 
-@settings(calm, max_examples=12)
+@settings(calm, max_examples=8)
 @given(programs(4))
 @example([["echo", 11], ["spawn", ["flaky", "late"], [1, 0], []]])
 def test_small_program_ends_the_same_after_a_crash_at_every_commit(program: list[Any]) -> None:
     crash_everywhere(program)
 
 
-@settings(calm, max_examples=40)
+@settings(calm, max_examples=30)
 @given(programs(12), sequences)
 def test_larger_program_ends_the_same_after_several_crashes(program: list[Any], crashes: list[Crash]) -> None:
     crash_often(program, crashes)

@@ -87,8 +87,8 @@ delete from inbox where run = ?1 and seq <= ?2;
 delete from inbox where run = ?1 and seq = ?2;
 
 -- name: give_back
-update run set owner = null, ready_at = ?3, updated_at = ?3
-where key = ?1 and lease = ?2 and owner is not null and status = 'running';
+update run set owner = null, ready_at = case when status = 'running' then ?3 else ready_at end, updated_at = ?3
+where key = ?1 and lease = ?2 and owner is not null;
 
 -- name: pin
 update run set code = ?2 where key = ?1;
