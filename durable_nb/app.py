@@ -30,7 +30,7 @@ from durable_nb.runtime.interrupt import Interrupts
 from durable_nb.runtime.options import RuntimeOptions
 from durable_nb.runtime.runtime import Runtime
 from durable_nb.stores import Store, open_store
-from durable_nb.stores.protocol import OutputRecord, RunRecord
+from durable_nb.stores.protocol import OutputRecord, Query, RunRecord
 from durable_nb.where import calling_line
 
 _logger = logging.getLogger("durable_nb")
@@ -51,8 +51,8 @@ class App:
         log = store.log()
         signer = load_signer()
         self.values = Values(store, signer, log.uid)
-        if not log.mark:
-            store.sign_log(signer.sign("log", log.uid))
+        if not log.mark and not store.counts() and not store.codes():
+            store.sign_log(signer.sign("log", log.uid))  # new, and ours; what holds anything must be trusted by a person
         else:
             self.values.is_trusted = signer.verify(log.mark, "log", log.uid)
         definitions = Definitions(store, self.values, self.clock.now)
@@ -61,6 +61,17 @@ class App:
         self.client = Client(store, self.values, definitions, self.clock.now, self.owner, label)
         if self.runtime is not None:
             self.runtime.begin()
+            self._unpark()
+
+    def _unpark(self) -> None:
+        """Runs that were parked for want of a key or of code go on when it is there now."""
+        if not self.is_trusted:
+            return
+        for record in self.store.find(Query(status="parked", limit=1000)):
+            has_code = record.reason == "no_code" and self.client.definitions.registered(record) is not None
+            if record.reason == "untrusted" or has_code:
+                self.client.resume(record.id)
+                self._go_on()
 
     # a host
 
@@ -86,7 +97,7 @@ class App:
             if not is_created or record.owner is None:
                 claimed = self.store.claim_run(record.key, runtime.owner, self.clock.now())
             if claimed is not None:
-                carried = carry_run(runtime, claimed, echo=True)
+                carried = carry_run(runtime, claimed, output.Echo.AT_ONCE)
         if carried is not None:
             if carried.broken is not None:
                 raise carried.broken

@@ -61,14 +61,18 @@ def as_datetime(at: float) -> datetime:
 
 
 def spoken(span: float) -> str:
-    """A span of seconds in words that a person reads at a glance: '41 min', '3 m 12 s', '1.2 s', '4 ms'."""
-    if span < 1:
+    """A span of seconds in words that a person reads at a glance: '3 m 12 s', '1.2 s', '4 ms'."""
+    if span < 0.9995:
         return f"{span * 1000:.0f} ms"
-    if span < 60:
-        return f"{span:.1f}".rstrip("0").rstrip(".") + " s"
-    for unit, size, below, lower in (("m", 60, 3600, 1), ("h", 3600, 86400, 60), ("d", 86400, math.inf, 3600)):
-        if span < below:
-            whole, rest = divmod(round(span), size)
-            smaller = {"m": "s", "h": "m", "d": "h"}[unit]
-            return f"{whole} {unit}" + (f" {rest // lower} {smaller}" if rest // lower else "")
-    raise AssertionError("every span is below infinity")
+    if span < 59.95:
+        return f"{span:.1f}".removesuffix(".0") + " s"
+    whole = round(span)
+    for unit, size, smaller, lower, below in (("m", 60, "s", 1, 3600), ("h", 3600, "m", 60, 86400)):
+        if whole < below:
+            return _two(whole, unit, size, smaller, lower)
+    return _two(whole, "d", 86400, "h", 3600)
+
+
+def _two(whole: int, unit: str, size: int, smaller: str, lower: int) -> str:
+    count, rest = divmod(whole, size)
+    return f"{count} {unit}" + (f" {rest // lower} {smaller}" if rest // lower else "")

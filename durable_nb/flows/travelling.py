@@ -130,7 +130,9 @@ def _name_of_code(thing: Any) -> pickles.Name | None:
         return None
     if not isinstance(thing, type):
         portable = portable_function(thing)
-        return portable and ("function", portable.key.module, portable.key.qualname, portable.document)
+        if portable is None:
+            return None
+        return "function", portable.key.module, portable.key.qualname, portable.document
     portable = portable_class(thing)
     if portable is None:
         return None

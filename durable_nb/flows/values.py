@@ -150,7 +150,7 @@ class Values:
 
     def failure(self, error: BaseException) -> Failure:
         """The exception as an outcome; the exception itself is kept where it can be restored."""
-        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        text = _traceback(error)
         name = type(error).__qualname__
         module = type(error).__module__
         return Failure(
@@ -211,6 +211,14 @@ class Values:
 
 def _name(cls: type) -> tuple[str, str]:
     return cls.__module__, cls.__qualname__
+
+
+def _traceback(error: BaseException) -> str:
+    """The traceback as text; of a failure that came out of the log, where it first was and where it came again."""
+    if isinstance(error.__cause__, OriginalTraceback):
+        again = "".join(traceback.format_exception(error, chain=False))
+        return f"{error.__cause__.args[0]}\nwhich the flow raised again:\n\n{again}"
+    return "".join(traceback.format_exception(error))
 
 
 def _message(error: BaseException) -> str:

@@ -25,7 +25,7 @@ _logger = logging.getLogger("durable_nb.carriers")
 _BATCH = 16  # runs claimed at once; what waits here can still be taken over when this process dies
 
 
-def carry_run(runtime: "Runtime", record: RunRecord, echo: bool = False) -> Carry:
+def carry_run(runtime: "Runtime", record: RunRecord, echo: output.Echo = output.Echo.NEVER) -> Carry:
     """Carry a leased run as far as it goes. It is settled, or lost, when this returns."""
     output.install()
     while True:
@@ -193,7 +193,7 @@ class Carriers:
 
     def _carry(self, record: RunRecord) -> None:
         try:
-            carry_run(self._runtime, record, echo=output.shows_background())
+            carry_run(self._runtime, record, output.background())
         except Exception:
             _logger.exception("carrying run %r failed; it is tried again", record.id)
             self._runtime.strand(record)

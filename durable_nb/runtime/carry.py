@@ -24,7 +24,7 @@ from durable_nb.runtime.attempts import attempt_here
 from durable_nb.runtime.interrupt import Interrupts
 from durable_nb.runtime.mail import row_of_mail
 from durable_nb.runtime.options import LONG, PATIENCE
-from durable_nb.runtime.output import Sink, position
+from durable_nb.runtime.output import Echo, Sink, position, show_rest
 from durable_nb.runtime.reader import Reader
 from durable_nb.stores.protocol import Commit, LeaseLost, MailArrived, NewWork, Release, RunRecord
 
@@ -48,7 +48,7 @@ class Ending(msgspec.Struct, frozen=True):
 class Carry:
     """The lease of one run and everything known under it."""
 
-    def __init__(self, runtime: "Runtime", record: RunRecord, echo: bool) -> None:
+    def __init__(self, runtime: "Runtime", record: RunRecord, echo: Echo) -> None:
         self.runtime = runtime
         self.record = record
         self.log = runtime.store.history(record.key)
@@ -211,6 +211,7 @@ class Carry:
                 self.mail_known = self.runtime.mark(self.record.key)
         if release.ready_at is not None:
             self.runtime.note_due(release.ready_at)
+        show_rest(self.sink)
         self.flush_output()
 
     def recall(self, ask: int) -> int:

@@ -19,7 +19,8 @@ from durable_nb.flows.identity import refer
 from durable_nb.flows.policy import NEVER, Retry, StepOptions
 from durable_nb.flows.restore import restore
 from durable_nb.flows.step import Step
-from durable_nb.flows.values import Values, digest_of
+from durable_nb.flows.travelling import digest_of
+from durable_nb.flows.values import Values
 from durable_nb.flows.watched import Watched
 from durable_nb.stores.protocol import CodeRecord, RunRecord, Store
 

@@ -13,9 +13,9 @@ import cloudpickle
 from durable_nb.durations import spoken
 from durable_nb.errors import StepFailed, StepTimeout, Uncapturable, Unstorable
 from durable_nb.flows.capture import capture
+from durable_nb.flows.identity import refer
 from durable_nb.flows.place import StepPlace
 from durable_nb.flows.step import Step
-from durable_nb.runtime.definitions import refer
 
 
 def run_isolated(step: Step[..., Any], args: Any, kwargs: Any, here: StepPlace, timeout: float | None) -> Any:

@@ -3,6 +3,7 @@
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from enum import Enum
 from typing import Any, TextIO
 
 from durable_nb.engine.turn import Turn, place
@@ -11,18 +12,27 @@ from durable_nb.stores.protocol import OutputRecord
 LIMIT = 1024 * 1024  # characters kept of one attempt or turn
 
 
+class Echo(Enum):
+    """Whether output is shown here too. In the background only whole lines are, or those of several runs would mix."""
+
+    NEVER = 0
+    AT_ONCE = 1
+    LINES = 2
+
+
 class Sink:
     """Collects the output of one run while it is carried here."""
 
-    def __init__(self, now: Callable[[], float], echo: bool) -> None:
+    def __init__(self, now: Callable[[], float], echo: "Echo") -> None:
         self._now = now
         self._echo = echo
         self._pieces: list[OutputRecord] = []
         self._sizes: dict[tuple[int | None, int], int] = {}
+        self._lines: dict[str, str] = {}
         self._lock = threading.Lock()
 
-    def write(self, ask: int | None, attempt: int, stream: str, text: str) -> bool:
-        """Keep the text; True when it should also be shown here."""
+    def write(self, ask: int | None, attempt: int, stream: str, text: str) -> str:
+        """Keep the text; what should also be shown here and now comes back, whole lines in the background."""
         with self._lock:
             size = self._sizes.get((ask, attempt), 0)
             self._sizes[ask, attempt] = size + len(text)
@@ -30,7 +40,21 @@ class Sink:
                 self._keep(ask, attempt, stream, text[: LIMIT - size])
                 if size + len(text) > LIMIT:
                     self._keep(ask, attempt, stream, f"\n[output cut after {LIMIT} characters]\n")
-        return self._echo
+            return self._shown(stream, text)
+
+    def rest(self) -> dict[str, str]:
+        """Begun lines that were held back, when nothing more is to come."""
+        with self._lock:
+            rest, self._lines = self._lines, {}
+        return rest
+
+    def _shown(self, stream: str, text: str) -> str:
+        if self._echo is not Echo.LINES:
+            return text if self._echo is Echo.AT_ONCE else ""
+        whole, newline, begun = (self._lines.pop(stream, "") + text).rpartition("\n")
+        if begun:
+            self._lines[stream] = begun
+        return whole + newline
 
     def tell(self, ask: int, attempt: int, stream: str, text: str) -> None:
         """A heartbeat or a position: only the last one since the last look is kept."""
@@ -80,7 +104,9 @@ class Tee:
             shown = sink.write(None, here.execution, self._name, text)
         else:
             shown = sink.write(here.ask, here.attempt, self._name, text)
-        return self.original.write(text) if shown else len(text)
+        if shown:
+            self.original.write(shown)
+        return len(text)
 
     def writelines(self, lines: Any) -> None:
         for line in lines:
@@ -90,10 +116,18 @@ class Tee:
         return getattr(self.original, name)
 
 
-def shows_background() -> bool:
-    """Whether what runs in the background prints here: in a script and a worker; never into a notebook's current cell."""
+def background() -> Echo:
+    """How what runs in the background is shown: in a script and a worker by lines; never in a notebook's current cell."""
     shell = sys.modules.get("IPython")
-    return shell is None or getattr(shell.get_ipython(), "kernel", None) is None
+    is_notebook = shell is not None and getattr(shell.get_ipython(), "kernel", None) is not None
+    return Echo.NEVER if is_notebook else Echo.LINES
+
+
+def show_rest(sink: Sink) -> None:
+    """Show the begun lines of what has ended."""
+    for name, text in sink.rest().items():
+        stream = getattr(sys, name)
+        (stream.original if isinstance(stream, Tee) else stream).write(text + "\n")
 
 
 def install() -> None:

@@ -15,8 +15,8 @@ from durable_nb.runtime.reader import Reader
 class Silence:
     """Where the output of code goes that is only replayed."""
 
-    def write(self, ask: int | None, attempt: int, stream: str, text: str) -> bool:
-        return False
+    def write(self, ask: int | None, attempt: int, stream: str, text: str) -> str:
+        return ""
 
 
 def rehearse(rows: Sequence[e.Row], flow: Any, id: str, uid: str, values: Values) -> tuple[Outcome, str | None]:

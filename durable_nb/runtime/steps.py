@@ -24,7 +24,7 @@ from durable_nb.history.events import Row
 from durable_nb.history.values import Value
 from durable_nb.runtime.isolate import run_isolated
 from durable_nb.runtime.options import CRASHES
-from durable_nb.runtime.output import Sink, position, shows_background
+from durable_nb.runtime.output import Sink, background, position, show_rest
 from durable_nb.stores.protocol import NewMail, NewWork, RunRecord, WorkRecord
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ class Workers:
         record, runtime = job.record, self._runtime
         ask, attempt = job.work.ask, job.work.attempt
         here = StepPlace(record.id, record.uid, record.execution, ask, job.step.name, attempt, self._recall(record.key))
-        here.sink = Sink(runtime.now, echo=shows_background())
+        here.sink = Sink(runtime.now, background())
         job.here = here
         try:
             value = self._bounded(job, here)
@@ -215,6 +215,7 @@ class Workers:
             self._settle(job, error)
         else:
             self._settle_value(job, value)
+        show_rest(here.sink)
         pieces = here.sink.take()
         if pieces:
             runtime.store.put_output(record.key, pieces)

@@ -1,8 +1,5 @@
 """Mail that comes at the worst moment: while a step runs, or between the last look and the end of a turn."""
 
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 
 from durable_nb import App, Retry, RunPaused, current_step, flow, runs, sleep, step
@@ -11,12 +8,12 @@ from durable_nb.stores.protocol import Commit, NewMail
 from durable_nb.testing import run_to_end
 
 LEDGER: list[tuple[str, int]] = []
+LATE = NewMail("returned", 99, 1, None, None, b"{}", "a test", False)  # the answer of an ask that nobody made
 
 
 @pytest.fixture(autouse=True)
-def _fresh() -> Iterator[None]:
+def _fresh() -> None:
     LEDGER.clear()
-    yield
 
 
 @step(name="late_mail.pausing")
@@ -111,13 +108,12 @@ def mail_at_the_release(app: App, monkeypatch: pytest.MonkeyPatch) -> list[Commi
     """From now on a piece of mail comes right before a lease is given back for the first time; all such commits."""
     seen: list[Commit] = []
     plain_commit = app.store.commit
-    late = NewMail("returned", 99, 1, None, None, b"{}", "a test", False)
 
     def commit(given: Commit) -> int:
         if given.release is not None:
             seen.append(given)
             if len(seen) == 1:
-                assert app.store.tell(given.run, late, app.clock.now())
+                assert app.store.tell(given.run, LATE, app.clock.now())
         return plain_commit(given)
 
     monkeypatch.setattr(app.store, "commit", commit)
@@ -128,21 +124,14 @@ def test_mail_between_the_last_look_and_a_wait_costs_one_more_round(
     durable_app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However high the numbers of the inbox are, which all runs of a log share."""
-    other = count.__name__ and paused_within["other"].start()
-    late = NewMail("returned", 99, 1, None, None, b"{}", "a test", False)
+    other = forgets.options(delay="1h")["other"].start("returns")
     for _ in range(50):
-        durable_app.store.tell(other.record.key, late, durable_app.clock.now())
+        assert durable_app.store.tell(other.record.key, LATE, durable_app.clock.now())
     run = retries["r"].start()
     releases = mail_at_the_release(durable_app, monkeypatch)
-    carried_once(durable_app, run)
+    assert durable_app.turn()
     assert [commit.release.status for commit in releases if commit.release] == ["waiting", "waiting"]
     assert run_to_end(durable_app, run) == 2
-
-
-def carried_once(app: App, run: Any) -> None:
-    """One turn of this run, whatever else is due."""
-    while run.status in ("pending", "running"):
-        assert app.turn()
 
 
 def test_late_answer_does_not_undo_an_interruption(durable_app: App, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from durable_nb import App, RunPaused, connect, current_step, flow, runs, sleep, step
 from durable_nb.client import ENDED
-from durable_nb.history.events import Returned
+from durable_nb.history.events import Returned, TimerAsked
 from durable_nb.stores.owners import bytes_of
 from durable_nb.testing import FakeClock, run_until_idle
 
@@ -226,7 +226,9 @@ def caught() -> int:
 
 
 def taken_over(first: App, log: Path) -> App:
-    """Another app that holds the first one for dead: as if the system had freed its lock."""
+    """Another app that holds the first one for dead, as if the system had freed its lock, and is right but for one thread."""
+    assert first.runtime is not None
+    first.runtime.watcher.stop()
     bytes_of(str(log)).drop(first.owner())
     return connect(log, durability="process")
 
@@ -285,4 +287,18 @@ def test_flow_code_that_lost_its_lease_begins_no_further_step(tmp_path: Path) ->
         first.close(PATIENCE)
     assert LEDGER == [("mark", 1), ("mark", 2)]
     assert second.store.history(runs["r"].record.key) == before
+    second.close()
+
+
+def test_what_an_owner_claims_after_its_burial_is_not_held_for_ever(tmp_path: Path) -> None:
+    """It was taken for dead, claims all the same, and dies then: its row is gone, what it holds must be freed."""
+    log = tmp_path / "a.durable.db"
+    first = connect(log, durability="process", carriers=0)
+    second = taken_over(first, log)
+    assert [owner.key for owner in second.store.owners()] == [second.owner()]
+    run = sleeper["r"].start("unused")
+    assert first.store.claim(first.owner(), first.clock.now(), 1)
+    first.abandon()
+    second.runtime.look_after()  # type: ignore[union-attr]
+    next(event for event in run.follow() if isinstance(event, TimerAsked))
     second.close()
