@@ -117,13 +117,7 @@ class Client:
 
     def arguments(self, id: str) -> dict[str, Any]:
         record = self.record(id)
-        return self._arguments(record, self.store.history(record.key)[0])
-
-    def _arguments(self, record: RunRecord, row: Row) -> dict[str, Any]:
-        started = wire.event_of(row)
-        assert isinstance(started, e.Started)
-        what = f"flow `{record.flow}`"
-        return self.values.take_arguments(started.arguments, record.uid, 1, "started", what)
+        return self.values.started_with(self.store.history(record.key), record.uid, record.flow)
 
     def outcome(self, record: RunRecord) -> Any:
         """The result of an ended run, or its failure raised; RunParked and RunPaused for what waits for a person."""

@@ -13,7 +13,7 @@ from durable_nb.client import ENDED
 from durable_nb.codec.sign import load_signer
 from durable_nb.durations import Duration, seconds
 from durable_nb.engine.turn import Raised as RaisedOutcome, Returned
-from durable_nb.errors import Unstorable
+from durable_nb.errors import Unstorable, Untrusted
 from durable_nb.flows.flow import Flow
 from durable_nb.flows.run import Run
 from durable_nb.flows.values import Values
@@ -134,10 +134,11 @@ class _NoPayloads:
         return None
 
 
-def replay(path: str | Path, flow: Flow[..., Any]) -> Any:
+def replay(path: str | Path, flow: Flow[..., Any], *, trust: bool = False) -> Any:
     """Run the flow's present code against a frozen history (`run.freeze(path)`).
 
     AssertionError with both sides when they do not fit; else what the flow returned or raised, None when it still waits.
+    A history that was frozen with another key holds pickles (exceptions are such) which only `trust=True` decodes.
     """
     frozen = msgspec.json.decode(Path(path).read_bytes())
     rows = [
@@ -145,6 +146,15 @@ def replay(path: str | Path, flow: Flow[..., Any]) -> Any:
         for row in frozen["rows"]
     ]
     values = Values(_NoPayloads(), load_signer(), frozen["log"])
+    signed = [values.mark_row(row, frozen["uid"]) for row in rows]
+    if not trust and any(
+        msgspec.json.decode(mine.data) != msgspec.json.decode(row.data) for mine, row in zip(signed, rows, strict=True)
+    ):
+        raise Untrusted(
+            f"{path} was frozen with another key; replay(…, trust=True) decodes the pickles in it all the same: "
+            "right for a file of your own repository"
+        )
+    rows = signed
     outcome, wrong = rehearse(rows, flow, frozen["id"], frozen["uid"], values)
     if wrong is not None:
         raise AssertionError(wrong)

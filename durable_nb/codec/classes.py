@@ -29,6 +29,8 @@ _TIMES: Final = {"datetime64": "M8", "timedelta64": "m8"}
 def name_of(cls: type) -> str | None:
     """The "module:qualname" under which any process can import this very class, else None."""
     module = sys.modules.get(cls.__module__)
+    if module is None and "<locals>" not in cls.__qualname__ and restored(cls.__module__, cls.__qualname__) is cls:
+        return f"{cls.__module__}:{cls.__qualname__}"  # as where it comes from, or its digest would be another one
     if module is None or cls.__module__ in _HERE_ONLY or getattr(module, "__spec__", None) is None:
         return None
     found: object = module
@@ -37,10 +39,25 @@ def name_of(cls: type) -> str | None:
     return f"{cls.__module__}:{cls.__qualname__}" if found is cls else None
 
 
+def restored(module: str, qualname: str) -> type | None:
+    """A class of a module that is not imported here, where code restored from a log has brought it along."""
+    return None if module in sys.modules or module in _HERE_ONLY else restored_class(module, qualname)
+
+
+def _never(module: str, qualname: str) -> type | None:
+    return None
+
+
+restored_class: Callable[[str, str], type | None] = _never  # filled by the room of flows, which restores classes
+
+
 def class_named(name: str) -> Any:
     """The class written as `name`; ImportError, AttributeError or TypeError when there is none today."""
     module, _, qualname = name.partition(":")
-    found: Any = importlib.import_module(module)
+    found: Any = restored(module, qualname)
+    if found is not None:
+        return found
+    found = importlib.import_module(module)
     for part in qualname.split("."):
         found = getattr(found, part)
     if not isinstance(found, type):

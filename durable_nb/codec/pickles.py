@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, FunctionType, GeneratorType, TracebackType
 from typing import Any, Final
 
+from durable_nb.codec import classes
 from durable_nb.errors import Corrupt, Unstorable
 
 _PROTOCOL: Final = 5
@@ -90,7 +91,15 @@ def decode(data: bytes) -> Any:
                 f"it holds a class or function without source, as compiled by Python {minor}, and this is Python"
                 f" {_minor()}: open the log with Python {minor}, or define it in a cell or a file and store it again"
             )
-    return pickle.loads(data)
+    return _Unpickler(io.BytesIO(data)).load()
+
+
+class _Unpickler(pickle.Unpickler):
+    """Takes a class that came along with restored code before it imports another one of that name."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        there = classes.restored(module, name)
+        return super().find_class(module, name) if there is None else there
 
 
 def _minor() -> str:

@@ -58,11 +58,16 @@ def ordinal(key: Key, cls: type) -> int:
 
 def outer(module: str, qualname: str, name: str, cls: type) -> type | None:
     """The restored class of that name in which `cls` stands."""
-    for key, _ in list(_classes):
-        found = _classes.get((key, _))
-        if found is not None and key[:2] == (module, qualname) and vars(found).get(name) is cls:
-            return found
-    return None
+    return next((found for found in _named(module, qualname) if vars(found).get(name) is cls), None)
+
+
+def newest(module: str, qualname: str) -> type | None:
+    """The class of that name, whatever its source, that came last."""
+    return next(reversed(_named(module, qualname)), None)
+
+
+def _named(module: str, qualname: str) -> list[type]:
+    return [cls for (key, _), cls in list(_classes.items()) if key[:2] == (module, qualname)]
 
 
 def _enter(key: Key, number: int, cls: type) -> None:

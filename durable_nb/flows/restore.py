@@ -217,7 +217,8 @@ class _Restoration:
             made = call(*arguments, **keywords)
         if isinstance(made, type):  # a namedtuple, an enum made by a call
             key = self._key(made.__module__, made.__qualname__, place)
-            return same_class(key) or known.first(key, made)
+            there = same_class(key)
+            return known.first(key, made) if there is None else there
         self._built[place] = made
 
         def fill() -> None:

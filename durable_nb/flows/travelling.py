@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from types import FunctionType
 from typing import Any, Protocol
 
-from durable_nb.codec import pickles
+from durable_nb.codec import classes, pickles
 from durable_nb.codec.digest import digest_bytes
 from durable_nb.errors import Corrupt, UnknownCode
 from durable_nb.flows import known, registry
@@ -147,12 +147,13 @@ def _code_of_name(kind: str, module: str, qualname: str, *rest: Any) -> Any:
     if isinstance(live, type if kind == "class" else FunctionType):
         return live
     place = _place.get()
-    assert place is not None, "only values of a log name code"
-    classes = place[0]
+    if place is None:
+        raise Corrupt(f"{kind} `{qualname}` of {module} is not defined here, and no log is open that may have its code")
     if kind == "function":
-        return classes.restored(rest[0])
+        return place[0].restored(rest[0])
     key = Key(module, qualname, rest[0])
-    return known.known(key, rest[1]) or classes.from_log(key)
+    there = known.known(key, rest[1])
+    return place[0].from_log(key) if there is None else there
 
 
 def _name(key: Key) -> str:
@@ -161,3 +162,4 @@ def _name(key: Key) -> str:
 
 pickles.name_of_code = _name_of_code
 pickles.code_of_name = _code_of_name
+classes.restored_class = known.newest

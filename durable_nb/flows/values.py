@@ -1,7 +1,7 @@
 """Values on their way into the log and out of it: codec, chunks, signatures, trust."""
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -13,7 +13,7 @@ from durable_nb.codec.sign import Signer
 from durable_nb.errors import Corrupt, DurableError, Unstorable, Untrusted
 from durable_nb.flows.travelling import Classes, digest_of
 from durable_nb.history import wire
-from durable_nb.history.events import Row
+from durable_nb.history.events import Row, Started
 from durable_nb.history.failure import Failure
 from durable_nb.history.values import ARGUMENTS, SAFE, Value, inner_values, plain
 from durable_nb.stores.protocol import CodeRecord
@@ -84,6 +84,13 @@ class Values:
             name: self.take(inner, uid, seq, f"{kind}.{name}", f"argument `{name}` of {what}")
             for name, inner in inner_values(value).items()
         }
+
+    def started_with(self, rows: Sequence[Row], uid: str, flow: str) -> dict[str, Any]:
+        """The arguments of a run, from its history; Corrupt when that does not begin as every history does."""
+        started = wire.event_of(rows[0]) if rows else None
+        if not isinstance(started, Started):
+            raise Corrupt("the history does not begin with event 1 (started): rows were removed from the log")
+        return self.take_arguments(started.arguments, uid, 1, "started", f"flow `{flow}`")
 
     def take(self, value: Value, uid: str, seq: int, kind: str, what: str) -> Any:
         """The value itself. Untrusted or Corrupt, naming `what`, when it may or can not be decoded."""

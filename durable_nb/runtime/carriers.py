@@ -57,10 +57,11 @@ def _turn(carry: Carry) -> Outcome:
     turn.sink = carry.sink
     carry.turn = turn
     try:
+        arguments = carry.arguments()
         flow, is_changed = runtime.definitions.code(record)
         if is_changed:
             _accept_code(carry, flow)
-        args, kwargs = flow.arguments.call_form(carry.arguments())
+        args, kwargs = flow.arguments.call_form(arguments)
         code = flow.new_code()
         if record.mail:
             carry.look_for_orders()

@@ -16,8 +16,8 @@ from durable_nb.engine.cursor import Suspended, Ticket
 from durable_nb.engine.turn import Turn
 from durable_nb.errors import Corrupt, LogError
 from durable_nb.history import wire
-from durable_nb.history.calls import Ask, TimerCall
-from durable_nb.history.events import Row, Started
+from durable_nb.history.calls import Ask
+from durable_nb.history.events import Row, TimerAsked
 from durable_nb.history.summary import effective
 from durable_nb.history.values import payloads
 from durable_nb.runtime.attempts import attempt_here
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from durable_nb.runtime.runtime import Runtime
 
 _logger = logging.getLogger("durable_nb.carry")
-_timers = msgspec.json.Decoder(TimerCall)
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -53,7 +52,7 @@ class Carry:
         self.record = record
         self.log = runtime.store.history(record.key)
         self.rows = effective(self.log)
-        self.head = self.log[-1].seq
+        self.head = self.log[-1].seq if self.log else 0
         self.mail_known = record.mail
         self.mail_taken = 0
         self.was_told = False  # there may be mail above the mark
@@ -225,10 +224,7 @@ class Carry:
 
     def arguments(self) -> dict[str, Any]:
         """The arguments the run was started with."""
-        started = wire.event_of(self.log[0])
-        assert isinstance(started, Started)
-        what = f"flow `{self.record.flow}`"
-        return self.runtime.values.take_arguments(started.arguments, self.record.uid, 1, "started", what)
+        return self.runtime.values.started_with(self.log, self.record.uid, self.record.flow)
 
     def raise_broken(self) -> None:
         """Raise what kept the turn from being written, if anything did."""
@@ -308,7 +304,7 @@ class Carry:
     def _await(self, seq: int, logged: dict[int, Row]) -> list[Row] | None:
         """Admit due timers and mail, in their order, up to the awaited answer; None when it takes too long."""
         since = time.monotonic()
-        timers = sorted((_timers.decode(row.data).due, one) for one, row in logged.items() if row.kind == "timer")
+        timers = sorted((_due(row), one) for one, row in logged.items() if row.kind == "timer")
         due = next((due for due, one in timers if one == seq), None)
         rows: list[Row] = []
         while True:
@@ -343,6 +339,13 @@ class Carry:
             rows = self.commit(rows, consumed=consumed)
             self.mail_taken = max(self.mail_taken, consumed)
         return rows
+
+
+def _due(row: Row) -> float:
+    """When a timer is due; Corrupt, naming the event, when its row cannot be read."""
+    event = wire.event_of(row)
+    assert isinstance(event, TimerAsked)
+    return event.due
 
 
 def _payloads_of(row: Row) -> list[str]:

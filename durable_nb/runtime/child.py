@@ -6,11 +6,10 @@ import pickle
 import sys
 import traceback
 
-import cloudpickle
-
 from durable_nb.engine.turn import place
-from durable_nb.errors import StepFailed, Unstorable
+from durable_nb.errors import StepFailed
 from durable_nb.flows import registry
+from durable_nb.flows.parcel import pack, unpack
 from durable_nb.flows.place import StepPlace
 from durable_nb.flows.restore import restore
 
@@ -30,26 +29,24 @@ def _answer(order: bytes) -> bytes:
     text = "".join(traceback.format_exception(failure))
     failure.__cause__ = failure.__context__ = None
     try:
-        answer = bytes(cloudpickle.dumps((False, failure)))
-        pickle.loads(answer)
+        answer = pack((False, failure), "the failure")
+        unpack(answer)
         return answer
     except Exception:  # noqa: BLE001 - an exception that cannot travel is told in words
-        return pickle.dumps((False, StepFailed(f"{type(failure).__name__}: {failure}\n{text}")))
+        return pack((False, StepFailed(f"{type(failure).__name__}: {failure}\n{text}")), "the failure")
 
 
 def _value_answer(order: bytes) -> bytes:
-    path, document, is_async, args, kwargs, where = pickle.loads(order)
+    path, document, is_async, given, where = pickle.loads(order)
     sys.path[:] = path
     with registry.quietly():
         body = restore(document, lambda kind, name: registry.lookup(kind, name))
+    args, kwargs = unpack(given)  # after the body, whose classes these are
     id, uid, execution, ask, name, attempt = where
     place.set(StepPlace(id, uid, execution, ask, name, attempt, lambda ask: 0))
     result = body(*args, **kwargs)
     value = asyncio.run(result) if is_async else result
-    try:
-        return bytes(cloudpickle.dumps((True, value)))
-    except (TypeError, pickle.PicklingError, RecursionError) as cause:
-        raise Unstorable(f"the result of step `{name}` cannot leave its process: {cause}") from cause
+    return pack((True, value), f"the result of step `{name}`")
 
 
 if __name__ == "__main__":

@@ -8,12 +8,11 @@ import sys
 import threading
 from typing import Any
 
-import cloudpickle
-
 from durable_nb.durations import spoken
-from durable_nb.errors import StepFailed, StepTimeout, Uncapturable, Unstorable
+from durable_nb.errors import StepFailed, StepTimeout, Uncapturable
 from durable_nb.flows.capture import capture
 from durable_nb.flows.identity import refer
+from durable_nb.flows.parcel import pack, unpack
 from durable_nb.flows.place import StepPlace
 from durable_nb.flows.step import Step
 
@@ -58,14 +57,12 @@ def _order(step: Step[..., Any], args: Any, kwargs: Any, here: StepPlace) -> byt
     if step.instance is not None:
         args = (step.instance, *args)
     place = (here.id, here.uid, here.execution, here.ask, here.name, here.attempt)
-    try:
-        return bytes(cloudpickle.dumps((sys.path, code.document, step.is_async, args, kwargs, place)))
-    except (TypeError, pickle.PicklingError, RecursionError) as cause:
-        raise Unstorable(f"the arguments of step `{step.name}` cannot go to its process: {cause}") from cause
+    given = pack((args, kwargs), f"what is given to step `{step.name}`")
+    return pickle.dumps((sys.path, code.document, step.is_async, given, place))
 
 
 def _value(answer: bytes) -> Any:
-    is_value, content = pickle.loads(answer)
+    is_value, content = unpack(answer)
     if is_value:
         return content
     raise content

@@ -14,12 +14,12 @@ import msgspec
 
 from durable_nb.durations import spoken
 from durable_nb.engine.turn import place
-from durable_nb.errors import DurableError, LogClosed, StepFailed, StepTimeout
+from durable_nb.errors import Corrupt, DurableError, LogClosed, StepFailed, StepTimeout
 from durable_nb.flows.place import Recall, StepPlace
 from durable_nb.flows.policy import StepOptions, next_attempt_at
 from durable_nb.flows.step import Step, Use
 from durable_nb.history import events as e, wire
-from durable_nb.history.calls import Ask, StepCall
+from durable_nb.history.calls import Ask
 from durable_nb.history.events import Row
 from durable_nb.history.values import Value
 from durable_nb.runtime.isolate import run_isolated
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from durable_nb.runtime.runtime import Runtime
 
 _logger = logging.getLogger("durable_nb.steps")
-_calls = msgspec.json.Decoder(StepCall)
 
 
 class Job:
@@ -185,8 +184,10 @@ class Workers:
             return None
         try:
             step = runtime.definitions.step(work.name)
-            arguments = _calls.decode(row.data).arguments
-            named = runtime.values.take_arguments(arguments, record.uid, row.seq, row.kind, f"step `{work.name}`")
+            asked = wire.event_of(row)  # Corrupt, which is an answer; another error would end this thread
+            if not isinstance(asked, e.StepAsked):
+                raise Corrupt(f"event {row.seq} is no step any more, but {row.kind}")
+            named = runtime.values.take_arguments(asked.arguments, record.uid, row.seq, row.kind, f"step `{work.name}`")
             args, kwargs = step.arguments.call_form(named)
         except DurableError as error:
             self._settle(Job(record, row, work, Step(_never, work.name, StepOptions()), (), {}), error, is_final=True)

@@ -1,14 +1,18 @@
 """A class of a notebook or script is one class in every process, and values name it instead of carrying bytecode."""
 
+import base64
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from durable_nb.stores.library import sqlite
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,6 +68,11 @@ def things(): return [Colour.RED, Size.LARGE, Pair(1, 2), Local(), Box.Lid(), Oo
 def bounded(given, colour):
     assert isinstance(given, Order) and colour is Colour.RED
     return given.double()
+@step(isolate=True, retry=Retry(max_attempts=3, first=0.001, retry_on=(Oops,)))
+def apart(given, local):
+    assert isinstance(given, Order) and isinstance(local, Local)
+    if current_step().attempt < 2: raise Oops(1)
+    return Order(given.double())
 
 def answers():
     """Asked before the kill and after it."""
@@ -83,7 +92,8 @@ def work():
     _, _, second = answers()
     try: hopeless()
     except Final as caught: attempt = caught.code
-    return [first, second, shaky(5), bounded(given, Colour.RED), attempt, given == order(5), Local is type(local)]
+    return [first, second, shaky(5), bounded(given, Colour.RED), attempt, given == order(5), Local is type(local),
+            apart(given, local) == Order(10)]
 
 class Signup:
     def __init__(self): self.log = []
@@ -102,16 +112,51 @@ if __name__ == "__main__":
         print(work["r"]() if sys.argv[1] == "work" else Signup.register["r"]("bob"))
 '''
 
+SHOP = """
+import enum
+from dataclasses import dataclass
+@dataclass
+class Price:
+    amount: int
+class Kind(enum.Enum):
+    NEW = 1
+class Sold(Exception): pass
+class Plain:
+    def __init__(self, price): self.price = price
+"""
+
+SELLER = """
+import os
+import shop
+from shop import Kind
+from durable_nb import connect, flow, step
+@step
+def price(): return shop.Price(3), Kind.NEW, shop.Plain(shop.Price(4))
+@step
+def sell(given): raise shop.Sold(given.amount)
+@flow
+def work():
+    given, kind, plain = price()
+    try: sell(given)
+    except shop.Sold as error: sold = error.args
+    if os.environ.get("DIE"): os.kill(os.getpid(), 9)
+    return [isinstance(given, shop.Price), kind is Kind.NEW, isinstance(plain.price, shop.Price), sold, price() == price()]
+if __name__ == "__main__":
+    connect("log.db")
+    work["r"]()
+"""
+
 READER = """
+import sys
 from durable_nb import connect, runs
-with connect("log.db") as app:
+with connect(sys.argv[1]) as app:
     try: print(runs["r"].result(20))
     except Exception as error: print(type(error).__name__, error, runs["r"].why())
 """
 
 ANSWERS = [True, True, True, True, True, True, 50, True, True, 4, 6, 6]
 EXPECTED = {
-    "work": str([ANSWERS, ANSWERS, 15, 10, 3, True, True]),
+    "work": str([ANSWERS, ANSWERS, 15, 10, 1, True, True, True]),
     "signup": str([["hello bob"], "hello BOB", True]),
 }
 
@@ -144,7 +189,7 @@ def test_process_that_never_saw_the_classes_goes_on_with_them(what: str, python:
     (tmp_path / "script.py").write_text(SCRIPT)
     killed = _run(sys.executable, "script.py", what, cwd=tmp_path, DIE="1")
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    done = _run(python, "-c", READER, cwd=tmp_path)
+    done = _run(python, "-c", READER, "log.db", cwd=tmp_path)
     assert done.stdout.strip() == EXPECTED[what], done.stderr
 
 
@@ -155,3 +200,101 @@ def test_process_that_defines_the_classes_again_goes_on_with_its_own(what: str, 
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     done = _run(sys.executable, "script.py", what, cwd=tmp_path)
     assert done.stdout.strip() == EXPECTED[what], done.stderr
+
+
+@pytest.mark.parametrize("folder", [".", "elsewhere"])
+def test_class_of_a_first_party_module_is_one_where_the_module_is_not_imported(folder: str, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "shop.py").write_text(SHOP)
+    (tmp_path / "seller.py").write_text(SELLER)
+    killed = _run(sys.executable, "seller.py", cwd=tmp_path, DIE="1")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    done = _run(sys.executable, "-c", READER, str(tmp_path / "log.db"), cwd=tmp_path / folder)
+    assert done.stdout.strip() == "[True, True, True, (3,), False]", done.stdout + done.stderr
+
+
+FINISHED = """
+from dataclasses import dataclass
+from durable_nb import connect, flow, step
+RATE = 3
+@dataclass
+class Base:
+    n: int
+    def rated(self): return self.n * RATE
+class Order(Base):
+    def rated(self): return super().rated() + 1
+@step
+def order(): return Order(5)
+@flow
+def work(): return order()
+if __name__ == "__main__":
+    with connect("log.db"): work["r"]()
+"""
+
+RESULT = """
+import sys
+from durable_nb import connect, runs
+with connect("log.db", carry=False) as app:
+    try:
+        first, second = runs["r"].result(5), runs["r"].result(5)
+        print(first.rated(), type(first) is type(second), type(first).__bases__[0].__qualname__)
+    except Exception as error:
+        print(type(error).__name__, error)
+"""
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    """A folder with a log in which a run has returned an object of a script's class."""
+    (tmp_path / "script.py").write_text(FINISHED)
+    done = _run(sys.executable, "script.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    return tmp_path
+
+
+def changed(folder: Path, statement: str) -> None:
+    with closing(sqlite.connect(folder / "log.db")) as log:
+        assert log.execute(statement).rowcount
+        log.commit()
+
+
+@OTHERS
+def test_result_is_read_with_the_class_of_the_log(python: str, finished: Path) -> None:
+    assert _run(python, "-c", RESULT, cwd=finished).stdout.strip() == "16 True Base"
+
+
+def test_value_holds_no_bytecode_and_no_part_of_the_class(finished: Path) -> None:
+    with closing(sqlite.connect(finished / "log.db")) as log:
+        (data,) = log.execute("select data from event where kind = 'returned'").fetchone()
+        names = log.execute("select name from code where kind = 'class'").fetchall()
+    pickled = base64.b64decode(json.loads(data)["data"])
+    assert b"cloudpickle" not in pickled
+    assert b"rated" not in pickled
+    assert names == [("__main__:Order",)]
+
+
+def test_class_that_nobody_has_is_named_with_what_to_do(finished: Path) -> None:
+    changed(finished, "delete from code where kind = 'class'")
+    said = _run(sys.executable, "-c", RESULT, cwd=finished).stdout
+    assert said.startswith("Corrupt ")
+    assert "class `Order` of __main__ is not defined here, and its code is not in the log" in said
+    assert "run its cell or import its module" in said
+
+
+def test_class_signed_by_somebody_else_is_not_restored(finished: Path) -> None:
+    changed(finished, "update code set document = cast(replace(document, 'RATE', 'rate') as blob) where kind = 'class'")
+    said = _run(sys.executable, "-c", RESULT, cwd=finished).stdout
+    assert said.startswith("Untrusted the code of class `__main__:Order` was not stored with your key"), said
+
+
+def test_live_class_of_that_name_is_preferred_whatever_its_source(finished: Path) -> None:
+    done = _run(sys.executable, "-c", f"class Order:\n    def rated(self): return 'live'\n{RESULT}", cwd=finished)
+    assert done.stdout.strip() == "live True object", done.stderr
+
+
+def test_method_that_lacks_a_global_says_so_when_it_is_called(tmp_path: Path) -> None:
+    script = FINISHED.replace("RATE = 3", "import threading\nRATE = threading.Lock()")
+    (tmp_path / "script.py").write_text(script)
+    assert _run(sys.executable, "script.py", cwd=tmp_path).returncode == 0
+    said = _run(sys.executable, "-c", RESULT, cwd=tmp_path).stdout
+    assert said.startswith("NameError 'RATE' is not here"), said

@@ -325,7 +325,7 @@ def forks_while_it_carries(log: str) -> None:
     child = os.fork()
     if not child:
         refused = 0
-        for use in (lambda: counting["c"].start(1), lambda: runs["r"], app.turn, lambda: app.record("r"), app.owner):
+        for use in (lambda: counting["c"].start(1), lambda: runs["r"], app.turn, lambda: app.record("r")):
             try:
                 use()
             except ForkedProcess:
@@ -352,7 +352,7 @@ def opens_anew_in_a_child(log: str) -> None:
     child = os.fork()
     if not child:
         with connect(log) as own:
-            assert own.owner() != app.owner
+            assert own.owner() != app.owner()
             assert runs["before"].result() == 3
             os._exit(int(counting["child"](4)))
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), runs["child"].result(PATIENCE), counting["parent"](5))

@@ -195,14 +195,14 @@ EVERYTHING = [
 ]
 
 
-@settings(calm, max_examples=8)
+@settings(calm, max_examples=5)
 @given(programs(4))
 @example([["echo", 11], ["spawn", ["flaky", "late"], [1, 0], []]])
 def test_small_program_ends_the_same_after_a_crash_at_every_commit(program: list[Any]) -> None:
     crash_everywhere(program)
 
 
-@settings(calm, max_examples=30)
+@settings(calm, max_examples=20)
 @given(programs(12), sequences)
 def test_larger_program_ends_the_same_after_several_crashes(program: list[Any], crashes: list[Crash]) -> None:
     crash_often(program, crashes)
