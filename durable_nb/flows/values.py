@@ -11,7 +11,7 @@ from durable_nb.codec.digest import digest_bytes
 from durable_nb.codec.preview import preview
 from durable_nb.codec.sign import Signer
 from durable_nb.errors import Corrupt, DurableError, Unstorable, Untrusted
-from durable_nb.flows.travelling import Classes, digest_of
+from durable_nb.flows.source.travelling import Classes, digest_of
 from durable_nb.history import wire
 from durable_nb.history.events import Row, Started
 from durable_nb.history.failure import Failure

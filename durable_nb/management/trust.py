@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from durable_nb.codec.sign import Signer
 from durable_nb.errors import Corrupt, Refused
-from durable_nb.flows.travelling import digest_of
+from durable_nb.flows.source.travelling import digest_of
 from durable_nb.flows.values import Values
 from durable_nb.history.events import Row
 from durable_nb.stores.protocol import Commit, Mail, MailArrived, NewMail, Query, Release, RunRecord, Store

@@ -9,9 +9,9 @@ import traceback
 from durable_nb.engine.turn import place
 from durable_nb.errors import StepFailed
 from durable_nb.flows import registry
-from durable_nb.flows.parcel import pack, unpack
 from durable_nb.flows.place import StepPlace
-from durable_nb.flows.restore import restore
+from durable_nb.flows.source.parcel import pack, unpack
+from durable_nb.flows.source.restore import restore
 
 
 def main() -> None:

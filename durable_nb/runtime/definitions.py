@@ -10,18 +10,18 @@ from durable_nb.codec.digest import digest_bytes
 from durable_nb.durations import seconds
 from durable_nb.errors import Corrupt, DurableError, Uncapturable, UnknownCode
 from durable_nb.flows import registry
-from durable_nb.flows.bundle import bundle
-from durable_nb.flows.capture import capture_watched
 from durable_nb.flows.code import Code, is_bundle, references
 from durable_nb.flows.flow import Flow
 from durable_nb.flows.host import StartOptions
-from durable_nb.flows.identity import refer
 from durable_nb.flows.policy import NEVER, Retry, StepOptions
-from durable_nb.flows.restore import restore
+from durable_nb.flows.source.bundle import bundle
+from durable_nb.flows.source.capture import capture_watched
+from durable_nb.flows.source.identity import refer
+from durable_nb.flows.source.restore import restore
+from durable_nb.flows.source.travelling import digest_of
+from durable_nb.flows.source.watched import Watched
 from durable_nb.flows.step import Step
-from durable_nb.flows.travelling import digest_of
 from durable_nb.flows.values import Values
-from durable_nb.flows.watched import Watched
 from durable_nb.stores.protocol import CodeRecord, RunRecord, Store
 
 

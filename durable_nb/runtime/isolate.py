@@ -10,10 +10,10 @@ from typing import Any
 
 from durable_nb.durations import spoken
 from durable_nb.errors import StepFailed, StepTimeout, Uncapturable
-from durable_nb.flows.capture import capture
-from durable_nb.flows.identity import refer
-from durable_nb.flows.parcel import pack, unpack
 from durable_nb.flows.place import StepPlace
+from durable_nb.flows.source.capture import capture
+from durable_nb.flows.source.identity import refer
+from durable_nb.flows.source.parcel import pack, unpack
 from durable_nb.flows.step import Step
 
 

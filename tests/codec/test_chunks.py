@@ -4,8 +4,7 @@ import random
 import zlib
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from durable_nb.codec.chunks import CHUNK_SIZE, Chunk, join, split, unpack
 from durable_nb.codec.digest import digest_bytes

@@ -12,8 +12,7 @@ import numpy
 import pandas
 import pyarrow
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from durable_nb.codec.digest import digest, digest_bytes
 from durable_nb.codec.values import decode, encode

@@ -7,8 +7,7 @@ import numpy
 import pandas
 import pyarrow
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from durable_nb.codec.preview import LIMIT, preview, preview_json
 from durable_nb.codec.values import encode

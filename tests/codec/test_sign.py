@@ -7,8 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from durable_nb.codec import sign
 from durable_nb.codec.sign import Signer, export_key, import_key, key_path, load_signer

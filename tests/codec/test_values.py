@@ -12,8 +12,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from durable_nb.codec import values
 from durable_nb.codec.values import SAFE, Encoded, decode, encode, plain_json, register

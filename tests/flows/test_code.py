@@ -14,9 +14,9 @@ import msgspec
 import pytest
 
 from durable_nb.errors import Corrupt, Uncapturable, UnknownCode
-from durable_nb.flows.capture import capture, capture_watched
 from durable_nb.flows.code import Code, first_line, references, source, where
-from durable_nb.flows.restore import restore
+from durable_nb.flows.source.capture import capture, capture_watched
+from durable_nb.flows.source.restore import restore
 
 
 class Step:

@@ -402,7 +402,7 @@ def refer(obj):
 if __name__ == "__main__":
     import json, sys
     from pathlib import Path
-    from durable_nb.flows.capture import capture
+    from durable_nb.flows.source.capture import capture
     folder = Path(sys.argv[1])
     codes = {name: capture(value, refer) for name, value in list(globals().items()) if name.startswith("case_")}
     for name, code in codes.items():
@@ -418,8 +418,8 @@ RESTORE = """
 import json, sys
 from pathlib import Path
 from durable_nb.flows.code import read
-from durable_nb.flows.fingerprint import digest
-from durable_nb.flows.restore import restore
+from durable_nb.flows.source.fingerprint import digest
+from durable_nb.flows.source.restore import restore
 
 def resolve(kind, name):
     class FakeStep:

@@ -11,8 +11,8 @@ import pytest
 from durable_nb import connect
 from durable_nb.codec.values import decode
 from durable_nb.errors import Corrupt
-from durable_nb.flows.capture import capture
 from durable_nb.flows.code import Code
+from durable_nb.flows.source.capture import capture
 from durable_nb.flows.values import Values
 
 

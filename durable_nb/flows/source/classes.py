@@ -11,14 +11,14 @@ from types import (
 )
 from typing import Any, Protocol
 
-from durable_nb.flows import known
 from durable_nb.flows.code import Cell, Class, Gap, Member, Place, Thing
-from durable_nb.flows.compiling import FUTURE, attributes_of, compile_class, names_read
-from durable_nb.flows.packages import is_installed
-from durable_nb.flows.parts import ATOMS, CONTAINERS, NOTHING
-from durable_nb.flows.spaces import OpenSpace
-from durable_nb.flows.texts import Left, bound_by, find_class, own_functions
-from durable_nb.flows.watched import Watched, own_names
+from durable_nb.flows.source import known
+from durable_nb.flows.source.compiling import FUTURE, attributes_of, compile_class, names_read
+from durable_nb.flows.source.packages import is_installed
+from durable_nb.flows.source.parts import ATOMS, CONTAINERS, NOTHING
+from durable_nb.flows.source.spaces import OpenSpace
+from durable_nb.flows.source.texts import Left, bound_by, find_class, own_functions
+from durable_nb.flows.source.watched import Watched, own_names
 
 
 class Walk(Protocol):

@@ -7,11 +7,11 @@ from types import FunctionType
 from typing import Any
 
 from durable_nb.errors import Uncapturable
-from durable_nb.flows import fingerprint, known
 from durable_nb.flows.code import FORMAT, Code, Document, Import, Refer, Space, Thing, write
-from durable_nb.flows.texts import Left
-from durable_nb.flows.walk import Walk
-from durable_nb.flows.watched import Watched
+from durable_nb.flows.source import fingerprint, known
+from durable_nb.flows.source.texts import Left
+from durable_nb.flows.source.walk import Walk
+from durable_nb.flows.source.watched import Watched
 
 
 def capture(function: Callable[..., Any], refer: Refer) -> Code:

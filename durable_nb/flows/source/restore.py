@@ -12,7 +12,6 @@ from typing import Any, Final, assert_never, cast
 
 from durable_nb.codec.values import decode
 from durable_nb.errors import Corrupt, UnknownCode
-from durable_nb.flows import fingerprint, known
 from durable_nb.flows.code import (
     Absent,
     Cell,
@@ -34,10 +33,11 @@ from durable_nb.flows.code import (
     Thing,
     read,
 )
-from durable_nb.flows.compiling import FUTURE, MAKE, compile_class, compile_function
-from durable_nb.flows.identity import same_class
-from durable_nb.flows.known import Key
-from durable_nb.flows.namespaces import (
+from durable_nb.flows.source import fingerprint, known
+from durable_nb.flows.source.compiling import FUTURE, MAKE, compile_class, compile_function
+from durable_nb.flows.source.identity import same_class
+from durable_nb.flows.source.known import Key
+from durable_nb.flows.source.namespaces import (
     explained,
     findable,
     imported,
@@ -46,7 +46,7 @@ from durable_nb.flows.namespaces import (
     refill,
     set_state,
 )
-from durable_nb.flows.texts import class_files, remember
+from durable_nb.flows.source.texts import class_files, remember
 
 
 def restore(document: bytes, resolve: Resolve) -> Callable[..., Any]:

@@ -12,11 +12,12 @@ from typing import Any, Protocol
 from durable_nb.codec import classes, pickles
 from durable_nb.codec.digest import digest_bytes
 from durable_nb.errors import Corrupt, UnknownCode
-from durable_nb.flows import known, registry
+from durable_nb.flows import registry
 from durable_nb.flows.code import Absent
-from durable_nb.flows.identity import portable_class, portable_function
-from durable_nb.flows.known import Key
-from durable_nb.flows.restore import restore
+from durable_nb.flows.source import known
+from durable_nb.flows.source.identity import portable_class, portable_function
+from durable_nb.flows.source.known import Key
+from durable_nb.flows.source.restore import restore
 from durable_nb.stores.protocol import CodeRecord
 
 

@@ -22,7 +22,6 @@ import msgspec
 from durable_nb.codec.digest import digest as digest_of_value
 from durable_nb.codec.values import encode
 from durable_nb.errors import DurableError
-from durable_nb.flows.classes import take_class
 from durable_nb.flows.code import (
     Absent,
     Cell,
@@ -43,9 +42,10 @@ from durable_nb.flows.code import (
     Space,
     Thing,
 )
-from durable_nb.flows.compiling import attributes_of, names_read
-from durable_nb.flows.packages import CACHED, import_of, imported_as, is_installed
-from durable_nb.flows.parts import (
+from durable_nb.flows.source.classes import take_class
+from durable_nb.flows.source.compiling import attributes_of, names_read
+from durable_nb.flows.source.packages import CACHED, import_of, imported_as, is_installed
+from durable_nb.flows.source.parts import (
     ATOMS,
     BY_PARTS,
     CONTAINERS,
@@ -62,9 +62,9 @@ from durable_nb.flows.parts import (
     too_large,
     weight,
 )
-from durable_nb.flows.spaces import OpenSpace, submodules
-from durable_nb.flows.texts import Left, find_function
-from durable_nb.flows.watched import Watched, content_of, function_state, parts_of
+from durable_nb.flows.source.spaces import OpenSpace, submodules
+from durable_nb.flows.source.texts import Left, find_function
+from durable_nb.flows.source.watched import Watched, content_of, function_state, parts_of
 
 
 class Walk:

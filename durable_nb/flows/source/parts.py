@@ -22,8 +22,8 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
 from durable_nb.flows.code import Absent, Refer
-from durable_nb.flows.packages import CACHED, is_installed
-from durable_nb.flows.texts import Left
+from durable_nb.flows.source.packages import CACHED, is_installed
+from durable_nb.flows.source.texts import Left
 
 LIMIT: Final = 1 << 20
 """Largest value, encoded, that travels with code; more belongs in a step's arguments or in a file."""

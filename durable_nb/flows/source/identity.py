@@ -7,15 +7,15 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from durable_nb.errors import DurableError
-from durable_nb.flows import fingerprint, known
-from durable_nb.flows.bundle import bundle
-from durable_nb.flows.capture import capture
 from durable_nb.flows.code import Class, Document, Gap, read
 from durable_nb.flows.flow import Flow
-from durable_nb.flows.known import Key
-from durable_nb.flows.parts import ATOMS
+from durable_nb.flows.source import fingerprint, known
+from durable_nb.flows.source.bundle import bundle
+from durable_nb.flows.source.capture import capture
+from durable_nb.flows.source.known import Key
+from durable_nb.flows.source.parts import ATOMS
+from durable_nb.flows.source.watched import content_of
 from durable_nb.flows.step import Step
-from durable_nb.flows.watched import content_of
 
 
 def refer(thing: object) -> tuple[str, str] | None:

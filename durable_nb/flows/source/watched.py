@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from durable_nb.codec.values import Encoded, encode
 from durable_nb.errors import DurableError
-from durable_nb.flows.parts import ATOMS, CONTAINERS, NOTHING, reduced_of
-from durable_nb.flows.texts import Left
+from durable_nb.flows.source.parts import ATOMS, CONTAINERS, NOTHING, reduced_of
+from durable_nb.flows.source.texts import Left
 
 
 def content_of(cell: CellType) -> Any:

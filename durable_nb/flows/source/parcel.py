@@ -4,7 +4,7 @@ import pickle
 from typing import Any
 
 from durable_nb.codec import pickles
-from durable_nb.flows.travelling import Classes
+from durable_nb.flows.source.travelling import Classes
 from durable_nb.stores.protocol import CodeRecord
 
 

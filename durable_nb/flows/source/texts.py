@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from durable_nb.flows.code import Absent
-from durable_nb.flows.compiling import FUTURE, compile_function, parse
+from durable_nb.flows.source.compiling import FUTURE, compile_function, parse
 
 
 def remember(name: str, text: str) -> str:

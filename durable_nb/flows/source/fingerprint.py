@@ -27,8 +27,8 @@ from durable_nb.flows.code import (
     Thing,
     write,
 )
-from durable_nb.flows.compiling import parse
-from durable_nb.flows.known import Key
+from durable_nb.flows.source.compiling import parse
+from durable_nb.flows.source.known import Key
 
 
 def digest(things: list[Thing], spaces: list[Space], root: Place = 0) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from durable_nb.flows.code import Place, Space
-from durable_nb.flows.packages import is_installed
-from durable_nb.flows.parts import NOTHING
+from durable_nb.flows.source.packages import is_installed
+from durable_nb.flows.source.parts import NOTHING
 
 
 class OpenSpace:
