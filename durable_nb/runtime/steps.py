@@ -168,7 +168,10 @@ class Workers:
                     self._idle -= 1
                     continue
                 self._is_dirty = False
-            for work in self._runtime.store.claim_work(self._runtime.owner, self._runtime.now(), self._limit):
+            claimed = self._runtime.store.claim_work(self._runtime.owner, self._runtime.now(), self._limit)
+            if len(claimed) == self._limit:
+                self._is_dirty = True  # there may be more
+            for work in claimed:
                 job = self._job(work)
                 if job is not None:
                     self._queue(job)

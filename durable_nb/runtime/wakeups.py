@@ -1,6 +1,7 @@
 """Two background threads: one writes answers that wait for company, one looks whether other processes or the clock have news."""
 
 import logging
+import math
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ _logger = logging.getLogger("durable_nb.wakeups")
 # How long after the last news a look is how far from the next, in seconds.
 _PACE = ((0.05, 0.001), (1.0, 0.005), (5.0, 0.02), (30.0, 0.1), (float("inf"), 0.25))
 _LIVENESS = 1.0
+_AGAIN, _AGAIN_AT_MOST = 0.005, 0.25  # seconds between looks at what is due and nobody has taken yet
 _HEARTBEAT = 10.0
 _OUTPUT = 1.0
 _BACKLOG = 0.02
@@ -77,6 +79,8 @@ class Watcher:
         self._due: float | None = None
         self._lock = threading.Lock()
         self._early = threading.Event()
+        self._check_at = 0.0  # monotonic time of the next look at what is due; infinity when the next due time is known
+        self._patience = _AGAIN
 
     def start(self) -> None:
         self._thread.start()
@@ -105,7 +109,8 @@ class Watcher:
                     seen = changes
                     self._news_at = now
                     self._look()
-                self._ring()
+                if now >= self._check_at or self._is_ringing():
+                    self._check()
                 self._runtime.carriers.relieve()
                 if now - lively >= _LIVENESS:
                     lively = now
@@ -124,27 +129,39 @@ class Watcher:
 
     def _look(self) -> None:
         """Somebody has committed: what is due now, and who may have mail?"""
-        due = self._runtime.store.next_due()
-        with self._lock:
-            self._due = due
+        self._check_at = 0.0
         for carry in list(self._runtime.carries.values()):
             carry.tell()
         self._runtime.announce()
 
-    def _ring(self) -> None:
+    def _is_ringing(self) -> bool:
+        """Whether a known due time has come; it is forgotten then, and the check finds the one after it."""
         with self._lock:
-            due = self._due
-            if due is None or due > self._runtime.now():
-                return
+            if self._due is None or self._due > self._runtime.now():
+                return False
             self._due = None
-        self._runtime.carriers.nudge()
-        self._runtime.workers.look()
+        return True
+
+    def _check(self) -> None:
+        """What is due next? What is due already is rung for, and looked at again until somebody has taken it."""
+        self._check_at = time.monotonic() + self._patience  # also when the log cannot be read
+        due = self._runtime.store.next_due()
+        if due is not None and due <= self._runtime.now():
+            self._patience = min(2 * self._patience, _AGAIN_AT_MOST)
+            self._runtime.carriers.nudge()
+            self._runtime.workers.look()
+            return
+        self._patience, self._check_at = _AGAIN, math.inf
+        if due is not None:
+            with self._lock:
+                self._due = due if self._due is None else min(due, self._due)
 
     def _pace(self) -> float:
         quiet = time.monotonic() - self._news_at
         pace = next(pace for since, pace in _PACE if quiet < since)
         with self._lock:
             due = self._due
+        pace = min(pace, max(0.0, self._check_at - time.monotonic()))
         if self._runtime.carriers.has_backlog:
             pace = min(pace, _BACKLOG)
         if due is not None:
