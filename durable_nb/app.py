@@ -23,10 +23,9 @@ from durable_nb.flows.place import turn_or_none
 from durable_nb.flows.values import Values
 from durable_nb.history import events as e, wire
 from durable_nb.runtime import output
-from durable_nb.runtime.carriers import carry_run
-from durable_nb.runtime.carry import Carry
 from durable_nb.runtime.definitions import Definitions
 from durable_nb.runtime.interrupt import Interrupts
+from durable_nb.runtime.lease import Lease
 from durable_nb.runtime.options import RuntimeOptions
 from durable_nb.runtime.runtime import Runtime
 from durable_nb.stores import Store, open_store
@@ -52,12 +51,14 @@ class App:
         signer = load_signer()
         self.values = Values(store, signer, log.uid)
         if not log.mark and not store.counts() and not store.codes():
-            store.sign_log(signer.sign("log", log.uid))  # new, and ours; what holds anything must be trusted by a person
+            store.sign_log(
+                signer.sign("log", log.uid)
+            )  # new, and ours; what holds anything must be trusted by a person
         else:
             self.values.is_trusted = signer.verify(log.mark, "log", log.uid)
         definitions = Definitions(store, self.values, self.clock.now)
         self.runtime = Runtime(store, self.values, definitions, options) if carry else None
-        label = self.runtime.label if self.runtime is not None else f"pid {os.getpid()}"
+        label = self.runtime.shared.label if self.runtime is not None else f"pid {os.getpid()}"
         self.client = Client(store, self.values, definitions, self.clock.now, self.owner, label)
         if self.runtime is not None:
             self.runtime.begin()
@@ -83,21 +84,20 @@ class App:
         if is_created and record.owner is not None and runtime is not None:
             runtime.carriers.give(record)
         elif self.runtime is not None:
-            self.runtime.note_due(record.ready_at if record.ready_at is not None else self.clock.now())
-            self.runtime.carriers.nudge()
+            self.runtime.go_on(record.ready_at if record.ready_at is not None else self.clock.now())
         return record.id
 
     def carry(self, flow: Flow[..., Any], id: str | None, args: Any, kwargs: Any, options: StartOptions) -> Any:
         self._check_open()
         runtime = self._runtime()
-        carried: Carry | None = None
+        carried: Lease | None = None
         with Interrupts() as interrupts:  # from before the lease on, or a Ctrl-C in between would leave it behind
             record, is_created = self.client.start(flow, id, args, kwargs, options, runtime.owner)
             claimed: RunRecord | None = record
             if not is_created or record.owner is None:
                 claimed = self.store.claim_run(record.key, runtime.owner, self.clock.now())
             if claimed is not None:
-                carried = carry_run(runtime, claimed, output.Echo.AT_ONCE)
+                carried = runtime.carrying.carry(claimed, output.Echo.AT_ONCE)
         if carried is not None:
             if carried.broken is not None:
                 raise carried.broken
@@ -136,12 +136,12 @@ class App:
                 self._wait_for_news(news, left)
 
     def _listening(self, run: int) -> AbstractContextManager[threading.Event | None]:
-        return nullcontext() if self.runtime is None else self.runtime.listening(run)
+        return nullcontext() if self.runtime is None else self.runtime.shared.news.listening(run)
 
     def _wait_for_news(self, news: threading.Event | None, left: float) -> None:
         if news is None or self.runtime is None:
             time.sleep(min(left, 0.01))
-        elif not self.runtime.options.carriers:
+        elif not self.runtime.shared.options.carriers:
             self._drive(left)
         else:
             news.wait(left)
@@ -149,20 +149,19 @@ class App:
 
     def _drive(self, left: float) -> None:
         """Without carriers, whoever waits for a run carries what is due."""
-        runtime = self._runtime()
         if self.turn():
             return
         due = self.store.next_due()
-        wait = left if due is None else min(left, runtime.clock.real_wait(due - runtime.now()))
+        wait = left if due is None else min(left, self.clock.real_wait(due - self.clock.now()))
         time.sleep(max(0.0, wait))
 
     def turn(self) -> bool:
         """Carry one due run, or run one due step, on this thread; False when nothing is due."""
         runtime = self._runtime()
         with _uninterrupted():
-            found = runtime.claim(1)
+            found = runtime.carriers.claim(1)
             for record in found:
-                carried = carry_run(runtime, record)
+                carried = runtime.carrying.carry(record)
                 if carried.broken is not None:
                     raise carried.broken
         return bool(found) or runtime.workers.run_one() or runtime.look_after()
@@ -273,9 +272,7 @@ class App:
         hosts.leave(self)
         atexit.unregister(self.close)
         if self.runtime is not None:
-            self.runtime.is_stopping = True
-            self.runtime.watcher.stop()
-            self.runtime.flusher.stop()
+            self.runtime.stop_watching()
         self.store.abandon()
 
     def __enter__(self) -> "App":
@@ -289,8 +286,7 @@ class App:
 
     def _go_on(self) -> None:
         if self.runtime is not None:
-            self.runtime.note_due(self.clock.now())
-            self.runtime.carriers.nudge()
+            self.runtime.go_on(self.clock.now())
 
     def _runtime(self) -> Runtime:
         if not self.is_trusted:

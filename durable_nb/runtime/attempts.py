@@ -2,7 +2,7 @@
 
 import random
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from durable_nb.codec.digest import digest
 from durable_nb.codec.values import plain_json
@@ -17,53 +17,51 @@ from durable_nb.history import events as e, wire
 from durable_nb.history.calls import Ask
 from durable_nb.history.events import Row
 from durable_nb.history.summary import Asked, asks
+from durable_nb.runtime.lease import Lease
 from durable_nb.runtime.options import CRASHES
-
-if TYPE_CHECKING:
-    from durable_nb.runtime.carry import Carry
 
 _SCALARS = frozenset({int, str, float, bool, type(None)})
 
 
-def attempt_here(carry: "Carry", row: Row, ask: Ask, is_fresh: bool) -> Row | None:
+def attempt_here(lease: Lease, row: Row, ask: Ask, is_fresh: bool) -> Row | None:
     """Run attempts until one answers; the answer waits for the next commit. None when the turn ends here."""
     use: Use = ask.body
     if is_fresh and not use.step.options_.delay:
         asked = None
         number = 1
     else:
-        asked = _so_far(carry, row)
-        begun = _begin_next(carry, use, asked)
+        asked = _so_far(lease, row)
+        begun = _begin_next(lease, use, asked)
         if begun is None:
             return None
         number = begun
     while True:
-        answer = _attempt(carry, row, use, number)
-        if answer is not None or carry.ending is not None:
+        answer = _attempt(lease, row, use, number)
+        if answer is not None or lease.ending is not None:
             return answer
-        asked = _so_far(carry, row)
-        begun = _begin_next(carry, use, asked)
+        asked = _so_far(lease, row)
+        begun = _begin_next(lease, use, asked)
         if begun is None:
             return None
         number = begun
 
 
-def _so_far(carry: "Carry", row: Row) -> Asked:
+def _so_far(lease: Lease, row: Row) -> Asked:
     """What the log knows of the ask: its attempts, and what a person has done since."""
-    found = [one for one in carry.log if one.seq == row.seq or one.ref == row.seq or one.kind in ("retried", "resumed")]
+    found = [one for one in lease.log if one.seq == row.seq or one.ref == row.seq or one.kind in ("retried", "resumed")]
     return asks(found)[row.seq]
 
 
-def _begin_next(carry: "Carry", use: Use, asked: Asked) -> int | None:
+def _begin_next(lease: Lease, use: Use, asked: Asked) -> int | None:
     """Wait until the next attempt may begin, and commit that it has; None when the turn ends here."""
     at = asked.retry_at if asked.retry_at is not None else (asked.due if not asked.attempts else None)
     since = time.monotonic()
-    while at is not None and at > carry.runtime.now():
-        if not carry.may_wait(at, since):
-            carry.wake_at = at
+    while at is not None and at > lease.shared.now():
+        if not lease.may_wait(at, since):
+            lease.wake_at = at
             return None
     if asked.crashes >= CRASHES:
-        carry.park(
+        lease.park(
             "crashes",
             f"step `{use.step.name}` was begun {asked.crashes} times in a row and never ended, as if it killed its "
             f"process; try isolate=True, then run.resume()",
@@ -72,78 +70,78 @@ def _begin_next(carry: "Carry", use: Use, asked: Asked) -> int | None:
         return None
     number = len(asked.attempts) + 1
     data = wire.row_of(e.AttemptStarted(seq=0, at=0, ref=asked.seq, attempt=number)).data
-    carry.commit([carry.new_row("attempt", asked.seq, None, data)])
-    return None if carry.ending is not None else number
+    lease.commit([lease.new_row("attempt", asked.seq, None, data)])
+    return None if lease.ending is not None else number
 
 
-def _attempt(carry: "Carry", row: Row, use: Use, number: int) -> Row | None:
+def _attempt(lease: Lease, row: Row, use: Use, number: int) -> Row | None:
     """One attempt. Its answer, or None when another attempt follows or the turn ends."""
-    record = carry.record
-    here = StepPlace(record.id, record.uid, record.execution, row.seq, use.step.name, number, carry.recall)
-    here.sink = carry.sink
+    record = lease.record
+    here = StepPlace(record.id, record.uid, record.execution, row.seq, use.step.name, number, lease.recall)
+    here.sink = lease.sink
     before = _look(use)
     token = place.set(here)
     try:
-        carry.step_since = time.monotonic()
-        carry.interrupts.leave_engine()
+        lease.step_since = time.monotonic()
+        lease.interrupts.leave_engine()
         value = use.step.perform(use.args, use.kwargs)
-        carry.interrupts.enter_engine()
+        lease.interrupts.enter_engine()
     except KeyboardInterrupt:
-        carry.interrupts.enter_engine()
-        _interrupted(carry, row, use, number)
+        lease.interrupts.enter_engine()
+        _interrupted(lease, row, use, number)
         return None
     except BaseException as error:  # noqa: BLE001 - whatever a body raises is an outcome
-        carry.interrupts.enter_engine()
-        answer = _failed(carry, row, use, number, error)
+        lease.interrupts.enter_engine()
+        answer = _failed(lease, row, use, number, error)
     else:
-        answer = _returned(carry, row, use, number, value)
+        answer = _returned(lease, row, use, number, value)
     finally:
-        carry.step_since = 0.0
+        lease.step_since = 0.0
         place.reset(token)
     if before is not None and _look(use) != before:
-        _park_changed(carry, row, use)
+        _park_changed(lease, row, use)
         return None
     return answer
 
 
-def _returned(carry: "Carry", row: Row, use: Use, number: int, value: Any) -> Row | None:
+def _returned(lease: Lease, row: Row, use: Use, number: int, value: Any) -> Row | None:
     codec_name = use.step.options_.codec
     json = plain_json(value) if codec_name is None else None
     if json is not None and len(json) < LARGE:
-        return carry.hold(carry.new_row("returned", row.seq, None, b'{"json":' + json + b"}"))
+        return lease.hold(lease.new_row("returned", row.seq, None, b'{"json":' + json + b"}"))
     try:
-        kept = carry.runtime.values.keep(value, f"the result of step `{use.step.name}`", codec_name)
+        kept = lease.shared.values.keep(value, f"the result of step `{use.step.name}`", codec_name)
     except DurableError as error:
-        return _failed(carry, row, use, number, error)
-    answer = carry.hold(carry.new_row("returned", row.seq, None, wire.encode_value(kept)))
-    if kept.payload is not None and carry.turn is not None:
-        carry.turn.handed[answer.seq] = value
-        carry.reader.hand_over(value, use.step.name)
+        return _failed(lease, row, use, number, error)
+    answer = lease.hold(lease.new_row("returned", row.seq, None, wire.encode_value(kept)))
+    if kept.payload is not None and lease.turn is not None:
+        lease.turn.handed[answer.seq] = value
+        lease.reader.hand_over(value, use.step.name)
     return answer
 
 
-def _failed(carry: "Carry", row: Row, use: Use, number: int, error: BaseException) -> Row | None:
+def _failed(lease: Lease, row: Row, use: Use, number: int, error: BaseException) -> Row | None:
     """The failure as the outcome, or None after it was logged that another attempt follows."""
-    failure = carry.runtime.values.failure(error)
-    now = carry.runtime.now()
+    failure = lease.shared.values.failure(error)
+    now = lease.shared.now()
     retry = use.step.options_.retry
     if retry.max_attempts > 1:
-        failed = _so_far(carry, row).failed_attempts + 1
+        failed = _so_far(lease, row).failed_attempts + 1
         at = next_attempt_at(retry, error, failed, row.at, now, random.random)
         if at is not None:
             event = e.AttemptFailed(seq=0, at=now, ref=row.seq, attempt=number, failure=failure, retry_at=at)
-            carry.commit([carry.new_row("attempt_failed", row.seq, None, wire.row_of(event).data)])
+            lease.commit([lease.new_row("attempt_failed", row.seq, None, wire.row_of(event).data)])
             return None
-    return carry.hold(carry.new_row("raised", row.seq, None, wire.encode_failure(failure)))
+    return lease.hold(lease.new_row("raised", row.seq, None, wire.encode_failure(failure)))
 
 
-def _interrupted(carry: "Carry", row: Row, use: Use, number: int) -> None:
+def _interrupted(lease: Lease, row: Row, use: Use, number: int) -> None:
     data = wire.row_of(e.AttemptInterrupted(seq=0, at=0, ref=row.seq, attempt=number)).data
-    carry.commit([carry.new_row("interrupted", row.seq, None, data)])
-    begun = spoken(max(0.0, carry.runtime.now() - row.at))
+    lease.commit([lease.new_row("interrupted", row.seq, None, data)])
+    begun = spoken(max(0.0, lease.shared.now() - row.at))
     sentence = f"interrupted in step `{use.step.name}` (asked {begun} ago); resume() repeats that step"
-    carry.was_interrupted = True
-    carry.pause(sentence)
+    lease.was_interrupted = True
+    lease.pause(sentence)
 
 
 def _look(use: Use) -> object:
@@ -155,8 +153,8 @@ def _look(use: Use) -> object:
     return json if json is not None else tuple(digest(value) for value in values)
 
 
-def _park_changed(carry: "Carry", row: Row, use: Use) -> None:
-    carry.park(
+def _park_changed(lease: Lease, row: Row, use: Use) -> None:
+    lease.park(
         "argument_changed",
         f"step `{use.step.name}` has changed one of its arguments ({', '.join(use.named)}) in place; a replay, which does "
         "not run it again, would not see the change. Its outcome is safe; let it return what it changed, then run.resume()",

@@ -1,116 +1,27 @@
-"""Threads that carry runs: claim what is due, run its code to the next wait or the end, give it back."""
+"""Threads that carry runs: claim what is due, and carry it."""
 
 import logging
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
 
-from durable_nb.engine.cursor import Cursor
-from durable_nb.engine.turn import Outcome, Turn, run_turn
-from durable_nb.errors import BadArguments, Corrupt, LogError, Uncapturable, UnknownCode, Untrusted
-from durable_nb.flows.flow import Flow
-from durable_nb.history import events as e, wire
-from durable_nb.runtime import output
-from durable_nb.runtime.carry import Carry
+from durable_nb.errors import LogError
+from durable_nb.runtime.carrying import Carrying
 from durable_nb.runtime.options import PATIENCE
-from durable_nb.runtime.rehearsal import rehearse
-from durable_nb.runtime.settle import settle
-from durable_nb.stores.protocol import LeaseLost, MailArrived, RunRecord
-
-if TYPE_CHECKING:
-    from durable_nb.runtime.runtime import Runtime
+from durable_nb.runtime.output import background
+from durable_nb.runtime.shared import Shared
+from durable_nb.stores.protocol import RunRecord
 
 _logger = logging.getLogger("durable_nb.carriers")
 _BATCH = 16  # runs claimed at once; what waits here can still be taken over when this process dies
 
 
-def carry_run(runtime: "Runtime", record: RunRecord, echo: output.Echo = output.Echo.NEVER) -> Carry:
-    """Carry a leased run as far as it goes. It is settled, or lost, when this returns."""
-    output.install()
-    while True:
-        carry = Carry(runtime, record, echo)
-        runtime.carries[record.key] = carry
-        try:
-            with carry.interrupts:
-                settle(carry, _turn(carry))
-        except MailArrived:
-            record = record._replace(mail=runtime.mark(record.key))
-            continue
-        except LeaseLost:
-            _logger.info("run %r was taken over by another process", record.id)
-        except LogError as broken:
-            carry.broken = broken
-        finally:
-            runtime.carries.pop(record.key, None)
-            runtime.announce(record.key)
-        if carry.broken is not None:
-            runtime.strand(record)
-        return carry
-
-
-def _turn(carry: Carry) -> Outcome:
-    """Run the code; what keeps it from running at all parks the run."""
-    record, runtime = carry.record, carry.runtime
-    cursor = Cursor(carry.rows, carry)
-    turn = Turn(record.id, record.uid, record.execution, record.version, cursor, carry.reader)
-    turn.sink = carry.sink
-    carry.turn = turn
-    try:
-        arguments = carry.arguments()
-        flow, is_changed = runtime.definitions.code(record)
-        if is_changed:
-            _accept_code(carry, flow)
-        args, kwargs = flow.arguments.call_form(arguments)
-        code = flow.new_code()
-        if record.mail:
-            carry.look_for_orders()
-    except (UnknownCode, Untrusted, Corrupt, BadArguments, Uncapturable) as error:
-        carry.park(_REASONS[type(error)], str(error))
-    if carry.ending is not None:
-        return run_turn(turn, carry.close_turn)
-    interrupts = carry.interrupts
-
-    def body() -> object:
-        interrupts.leave_engine()
-        try:
-            return code(*args, **kwargs)
-        finally:
-            interrupts.enter_engine()
-
-    outcome = run_turn(turn, body)
-    carry.raise_broken()
-    return outcome
-
-
-def _accept_code(carry: Carry, flow: Flow[..., Any]) -> None:
-    """The module of the flow has changed since the run began: go on with the new code if it fits, else park."""
-    record, runtime = carry.record, carry.runtime
-    _, wrong = rehearse(carry.log, flow, record.id, record.uid, runtime.values)
-    if wrong is not None:
-        carry.park(
-            "code_changed", f"the code of flow `{record.flow}` has changed and does not fit the run any more: {wrong}"
-        )
-        return
-    digest = runtime.definitions.pin(flow)
-    event = e.CodeChanged(seq=carry.head + 1, at=runtime.now(), code=digest, mark="")
-    carry.commit([wire.row_of(event)], code=digest)
-
-
-_REASONS = {
-    UnknownCode: "no_code",
-    Untrusted: "untrusted",
-    Corrupt: "corrupt",
-    BadArguments: "arguments",
-    Uncapturable: "no_code",
-}
-
-
 class Carriers:
     """A bounded number of threads in flow code; a step that takes long lends its place to another thread."""
 
-    def __init__(self, runtime: "Runtime", limit: int, most: int) -> None:
-        self._runtime = runtime
+    def __init__(self, shared: Shared, carrying: Carrying, limit: int, most: int) -> None:
+        self._shared = shared
+        self._carrying = carrying
         self._limit = limit
         self._most = limit + most if limit else 0
         self._local: deque[RunRecord] = deque()
@@ -148,6 +59,13 @@ class Carriers:
             elif len(self._threads) < self._most:
                 self._begin_thread()
 
+    def claim(self, limit: int) -> list[RunRecord]:
+        """Lease runs that are due, unless this process may or should not carry any."""
+        shared = self._shared
+        if shared.is_stopping or not shared.values.is_trusted:
+            return []
+        return shared.store.claim(shared.owner, shared.now(), limit)
+
     def stop(self, deadline: float) -> None:
         """No new turns; wait for the threads until the (monotonic) deadline."""
         with self._lock:
@@ -174,7 +92,7 @@ class Carriers:
     def _lent(self) -> int:
         """How many threads are in a step that has taken long: their places are free for others."""
         before = time.monotonic() - PATIENCE
-        return sum(1 for carry in list(self._runtime.carries.values()) if 0 < carry.step_since < before)
+        return sum(1 for lease in list(self._carrying.leases.values()) if 0 < lease.step_since < before)
 
     def _begin_thread(self) -> None:
         thread = threading.Thread(target=self._work, name=f"durable-carrier-{len(self._threads) + 1}", daemon=True)
@@ -194,10 +112,10 @@ class Carriers:
 
     def _carry(self, record: RunRecord) -> None:
         try:
-            carry_run(self._runtime, record, output.background())
+            self._carrying.carry(record, background())
         except Exception:
             _logger.exception("carrying run %r failed; it is tried again", record.id)
-            self._runtime.strand(record)
+            self._carrying.strand(record)
 
     def _next(self) -> RunRecord | None:
         """The next run to carry; waits for one; None when it is time to end."""
@@ -225,8 +143,8 @@ class Carriers:
 
     def _claimed(self) -> list[RunRecord]:
         try:
-            return self._runtime.claim(_BATCH)
+            return self.claim(_BATCH)
         except LogError as error:
             _logger.warning("no run could be claimed, it is tried again in a second: %s", error)
-            self._runtime.note_due(self._runtime.now() + 1.0)
+            self._shared.on_due(self._shared.now() + 1.0)
             return []

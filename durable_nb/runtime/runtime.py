@@ -1,22 +1,19 @@
-"""Who does it: the threads of one open log, and what they share."""
+"""Who does it: the threads of one open log, and how they call each other."""
 
 import logging
-import os
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-from durable_nb.errors import LogClosed, LogError
+from durable_nb.errors import LogError
 from durable_nb.flows.place import watch_threads
 from durable_nb.flows.values import Values
 from durable_nb.runtime.carriers import Carriers
-from durable_nb.runtime.carry import Carry
+from durable_nb.runtime.carrying import Carrying
 from durable_nb.runtime.definitions import Definitions
 from durable_nb.runtime.options import RuntimeOptions
+from durable_nb.runtime.shared import Shared
 from durable_nb.runtime.steps import Workers
 from durable_nb.runtime.wakeups import Flusher, Watcher
-from durable_nb.stores.protocol import RunRecord, Store
+from durable_nb.stores.protocol import Store
 
 _logger = logging.getLogger("durable_nb")
 
@@ -25,122 +22,92 @@ class Runtime:
     """Carries the runs of one log with threads of this process."""
 
     def __init__(self, store: Store, values: Values, definitions: Definitions, options: RuntimeOptions) -> None:
-        self.store = store
-        self.values = values
-        self.clock = options.clock
-        self.options = options
-        self.label = f"pid {os.getpid()}"
-        self.definitions = definitions
-        self.owner = store.register(self.label, self.now())
-        self.carries: dict[int, Carry] = {}
-        self._waiters: dict[int, list[threading.Event]] = {}
-        self._waiters_lock = threading.Lock()
-        self.is_stopping = False
-        self.is_patient = bool(options.carriers)
-        self.flusher = Flusher(self)
-        self.carriers = Carriers(self, options.carriers, options.workers)
-        self.workers = Workers(self, options.workers if options.carriers else 0)
-        self.watcher = Watcher(self)
-        self._stranded: dict[int, int] = {}
+        self.shared = shared = Shared(store, values, definitions, options)
+        self.workers = Workers(shared, options.workers if options.carriers else 0)
+        self.carrying = Carrying(shared, self.workers)
+        self.carriers = Carriers(shared, self.carrying, options.carriers, options.workers)
+        self._flusher = Flusher(shared, self.carrying.leases)
+        self.watcher = Watcher(shared, self)
+        shared.on_due = self.watcher.note_due
+        shared.on_answer = self._flusher.wake
+        shared.on_mail = self.has_mail
         watch_threads()
+
+    @property
+    def owner(self) -> int:
+        return self.shared.owner
 
     def begin(self) -> None:
         """Take over what dead processes held, and look for what is due."""
-        if not self.values.is_trusted:
+        if not self.shared.values.is_trusted:
             return
         self.look_after()
-        if self.options.carriers:
+        if self.shared.options.carriers:
             self.watcher.start()
+            self.ring()
+
+    def go_on(self, at: float) -> None:
+        """A run of ours is due then."""
+        self.shared.on_due(at)
+        if at <= self.shared.now():
             self.carriers.nudge()
-            self.workers.look()
-
-    def now(self) -> float:
-        return self.clock.now()
-
-    def claim(self, limit: int) -> list[RunRecord]:
-        if self.is_stopping or not self.values.is_trusted:
-            return []
-        return self.store.claim(self.owner, self.now(), limit)
-
-    def mark(self, run: int) -> int:
-        """The number of the newest mail of a run that is held here."""
-        record = self.store.run_by_key(run)
-        return record.mail if record is not None else 0
-
-    def note_due(self, at: float) -> None:
-        self.watcher.note_due(at)
 
     def has_mail(self, run: int) -> None:
         """Mail was put for a run by this process: tell whoever carries it, else see to it that it is carried."""
-        carry = self.carries.get(run)
-        if carry is not None:
-            carry.tell()
+        self.carrying.has_mail(run)
         self.carriers.nudge()
 
-    def announce(self, run: int | None = None) -> None:
-        """Something about this run (or any) has changed: whoever waits for it looks again."""
-        with self._waiters_lock:
-            events = self._waiters.get(run, ()) if run is not None else [e for es in self._waiters.values() for e in es]
-            for event in events:
-                event.set()
+    # the watcher's duties
 
-    @contextmanager
-    def listening(self, run: int) -> Iterator[threading.Event]:
-        """An event that is set whenever the run may have changed."""
-        event = threading.Event()
-        with self._waiters_lock:
-            self._waiters.setdefault(run, []).append(event)
-        try:
-            yield event
-        finally:
-            with self._waiters_lock:
-                self._waiters[run].remove(event)
-                if not self._waiters[run]:
-                    del self._waiters[run]
+    def look_round(self) -> None:
+        self.carrying.has_mail()
+        self.shared.news.announce()
 
-    def strand(self, record: RunRecord) -> None:
-        """A run whose turn could not be written: it is given back as soon as the log can be written again."""
-        self._stranded[record.key] = record.lease
+    def ring(self) -> None:
+        self.carriers.nudge()
+        self.workers.look()
+
+    def relieve(self) -> bool:
+        self.carriers.relieve()
+        return self.carriers.has_backlog
 
     def look_after(self) -> bool:
         """Free what dead owners held; give back what could not be given back before. True when anything was."""
-        is_freed = bool(self.store.bury(self.now()))
+        is_freed = bool(self.shared.store.bury(self.shared.now()))
+        is_freed = self.carrying.give_back() or is_freed
         if is_freed:
-            self.carriers.nudge()
-            self.workers.look()
-        for key, lease in list(self._stranded.items()):
-            if self.store.give_back(key, lease, self.now()):
-                self._stranded.pop(key, None)
-                self.carriers.nudge()
-                is_freed = True
+            self.ring()
         return is_freed
 
+    def tidy(self, is_idle: bool) -> None:
+        self.flush_output()
+        self.shared.store.checkpoint(is_idle and not self.carrying.leases)
+
     def beat(self) -> None:
-        self.store.heartbeat(self.owner, self.now())
+        self.shared.store.heartbeat(self.owner, self.shared.now())
 
     def flush_output(self) -> None:
-        for carry in list(self.carries.values()):
-            if not carry.sink.is_empty:
-                carry.flush_output()
+        """Write what runs and steps have printed since the last time."""
+        self.carrying.flush_output()
         self.workers.flush_output()
 
     def stop(self, patience: float) -> None:
         """Begin nothing new, let turns reach their next ask, write what is finished, give the rest back; bounded."""
         deadline = time.monotonic() + patience
-        self.is_stopping = True
-        for carry in list(self.carries.values()):
-            carry.nudge.set()
+        self.shared.is_stopping = True
+        self.carrying.has_mail()
         self.carriers.stop(deadline)
         self.workers.stop(deadline)
-        self.watcher.stop()
-        self.flusher.stop()
-        for carry in list(self.carries.values()):
-            try:
-                carry.flush()
-            except LogError as error:
-                _logger.warning("the last answer of run %r was not written: %s", carry.record.id, error)
-        self.store.retire(self.owner, self.now())
+        self.stop_watching()
+        self.carrying.flush()
+        try:
+            self.flush_output()
+        except LogError as error:
+            _logger.warning("the last output was not written: %s", error)
+        self.shared.store.retire(self.owner, self.shared.now())
 
-    def check_open(self) -> None:
-        if self.is_stopping:
-            raise LogClosed
+    def stop_watching(self) -> None:
+        """End the two background threads."""
+        self.shared.is_stopping = True
+        self.watcher.stop()
+        self._flusher.stop()

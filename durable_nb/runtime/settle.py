@@ -1,6 +1,6 @@
 """The end of a turn: what its outcome becomes in the log, in the commit that gives the lease back."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -11,99 +11,97 @@ from durable_nb.history import events as e, wire
 from durable_nb.history.calls import Ask
 from durable_nb.history.events import Row
 from durable_nb.history.values import plain
+from durable_nb.runtime.lease import Lease
 from durable_nb.stores.protocol import Release
 
-if TYPE_CHECKING:
-    from durable_nb.runtime.carry import Carry
 
-
-def settle(carry: "Carry", outcome: t.Outcome) -> None:
+def settle(lease: Lease, outcome: t.Outcome) -> None:
     """Write the end of the turn. MailArrived when the run must go another round first."""
     match outcome:
         case t.Returned(value, unsent):
-            _completed(carry, value, unsent)
+            _completed(lease, value, unsent)
         case t.Raised(error, answer, unsent):
-            _failed(carry, error, answer, unsent)
+            _failed(lease, error, answer, unsent)
         case t.Interrupted():
-            carry.was_interrupted = True
-            _paused(carry, "interrupted in the flow's own code; resume() goes on from the last finished step")
+            lease.was_interrupted = True
+            _paused(lease, "interrupted in the flow's own code; resume() goes on from the last finished step")
         case t.Mismatched(found):
-            _parked(carry, "mismatch", found.report, found.seq)
+            _parked(lease, "mismatch", found.report, found.seq)
         case t.Swallowed(line):
             _parked(
-                carry,
+                lease,
                 "swallowed",
                 f"the flow caught the suspension of its wait at {line} and went on; let BaseException pass there "
                 "(`except Exception`, no return in finally)",
                 None,
             )
         case t.Waiting():
-            _waiting(carry)
+            _waiting(lease)
 
 
-def _waiting(carry: "Carry") -> None:
-    ending = carry.ending
+def _waiting(lease: Lease) -> None:
+    ending = lease.ending
     if ending is None:
-        release = Release("waiting", carry.wake_at, waits=_waits(carry))
-        carry.release([], release)
+        release = Release("waiting", lease.wake_at, waits=_waits(lease))
+        lease.release([], release)
     elif ending.status == "paused":
-        _paused(carry, ending.sentence)
+        _paused(lease, ending.sentence)
     elif ending.status == "parked":
-        _parked(carry, ending.reason, ending.sentence, ending.ask)
+        _parked(lease, ending.reason, ending.sentence, ending.ask)
     elif ending.status == "stopping":
-        carry.release([], Release("waiting", carry.runtime.now(), waits=_waits(carry)))
+        lease.release([], Release("waiting", lease.shared.now(), waits=_waits(lease)))
 
 
-def _completed(carry: "Carry", value: Any, unsent: list[Ask]) -> None:
-    what = f"the result of flow `{carry.record.flow}`"
+def _completed(lease: Lease, value: Any, unsent: list[Ask]) -> None:
+    what = f"the result of flow `{lease.record.flow}`"
     try:
         json = plain_json(value)
-        kept = plain(json) if json is not None and len(json) < 65536 else carry.runtime.values.keep(value, what)
+        kept = plain(json) if json is not None and len(json) < 65536 else lease.shared.values.keep(value, what)
     except DurableError as error:
-        _failed(carry, error, None, unsent)
+        _failed(lease, error, None, unsent)
         return
-    rows = _asked(carry, unsent)
-    number = carry.head + len(rows) + 1
-    event = e.Completed(seq=number, at=carry.runtime.now(), value=kept)
-    _end(carry, [*rows, wire.row_of(event)], "completed", None, None)
+    rows = _asked(lease, unsent)
+    number = lease.head + len(rows) + 1
+    event = e.Completed(seq=number, at=lease.shared.now(), value=kept)
+    _end(lease, [*rows, wire.row_of(event)], "completed", None, None)
 
 
-def _failed(carry: "Carry", error: BaseException, answer: int | None, unsent: list[Ask]) -> None:
-    rows = _asked(carry, unsent)
-    number = carry.head + len(rows) + 1
-    failure = carry.runtime.values.failure(error)
-    event = e.RunFailed(seq=number, at=carry.runtime.now(), failure=failure, cut=number if answer is None else answer)
-    carry.error = error
-    _end(carry, [*rows, wire.row_of(event)], "failed", failure.type, failure.sentence[:2000])
+def _failed(lease: Lease, error: BaseException, answer: int | None, unsent: list[Ask]) -> None:
+    rows = _asked(lease, unsent)
+    number = lease.head + len(rows) + 1
+    failure = lease.shared.values.failure(error)
+    event = e.RunFailed(seq=number, at=lease.shared.now(), failure=failure, cut=number if answer is None else answer)
+    lease.error = error
+    _end(lease, [*rows, wire.row_of(event)], "failed", failure.type, failure.sentence[:2000])
 
 
-def _end(carry: "Carry", rows: list[Row], status: str, reason: str | None, sentence: str | None) -> None:
-    last = carry.runtime.values.mark_row(rows[-1], carry.record.uid)
+def _end(lease: Lease, rows: list[Row], status: str, reason: str | None, sentence: str | None) -> None:
+    last = lease.shared.values.mark_row(rows[-1], lease.record.uid)
     release = Release(status, None, reason=reason, sentence=sentence, outcome=wire.ended_of(last))
-    carry.release([*rows[:-1], last], release)
+    lease.release([*rows[:-1], last], release)
 
 
-def _asked(carry: "Carry", unsent: list[Ask]) -> list[Row]:
+def _asked(lease: Lease, unsent: list[Ask]) -> list[Row]:
     """Asks that were begun and never waited for: in the history, so that a replay finds them, but nobody runs them."""
-    at = carry.runtime.now()
-    return [Row(number, ask.kind, None, ask.name, ask.data, at) for number, ask in enumerate(unsent, carry.head + 1)]
+    at = lease.shared.now()
+    return [Row(number, ask.kind, None, ask.name, ask.data, at) for number, ask in enumerate(unsent, lease.head + 1)]
 
 
-def _paused(carry: "Carry", sentence: str) -> None:
-    row = wire.row_of(e.Paused(seq=carry.head + 1, at=carry.runtime.now(), sentence=sentence))
-    carry.release(
-        [row], Release("paused", None, reason="paused", sentence=sentence, waits=_waits(carry)), **_orders(carry)
+def _paused(lease: Lease, sentence: str) -> None:
+    row = wire.row_of(e.Paused(seq=lease.head + 1, at=lease.shared.now(), sentence=sentence))
+    lease.release(
+        [row], Release("paused", None, reason="paused", sentence=sentence, waits=_waits(lease)), **_orders(lease)
     )
 
 
-def _parked(carry: "Carry", reason: str, sentence: str, ask: int | None) -> None:
-    event = e.Parked(seq=carry.head + 1, at=carry.runtime.now(), reason=reason, sentence=sentence, ask=ask)
-    carry.release([wire.row_of(event)], Release("parked", None, reason=reason, sentence=sentence, waits=_waits(carry)))
+def _parked(lease: Lease, reason: str, sentence: str, ask: int | None) -> None:
+    event = e.Parked(seq=lease.head + 1, at=lease.shared.now(), reason=reason, sentence=sentence, ask=ask)
+    lease.release([wire.row_of(event)], Release("parked", None, reason=reason, sentence=sentence, waits=_waits(lease)))
 
 
-def _orders(carry: "Carry") -> dict[str, Any]:
+def _orders(lease: Lease) -> dict[str, Any]:
     """A pause takes the mail that ordered it with it, or it would pause again after every resume."""
-    orders = [mail.seq for mail in carry.runtime.store.mail(carry.record.key) if mail.kind == "pause"]
+    orders = [mail.seq for mail in lease.shared.store.mail(lease.record.key) if mail.kind == "pause"]
     return {"orders": orders} if orders else {}
 
 
@@ -116,8 +114,8 @@ class Waits(msgspec.Struct, frozen=True, omit_defaults=True):
     due: float | None = None
 
 
-def _waits(carry: "Carry") -> str | None:
-    row = carry.waits
+def _waits(lease: Lease) -> str | None:
+    row = lease.waits
     if row is None:
         return None
-    return msgspec.json.encode(Waits(row.seq, row.kind, row.name, carry.wake_at)).decode()
+    return msgspec.json.encode(Waits(row.seq, row.kind, row.name, lease.wake_at)).decode()

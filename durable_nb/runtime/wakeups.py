@@ -4,14 +4,13 @@ import logging
 import math
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from durable_nb.errors import LogError
+from durable_nb.runtime.lease import Lease
 from durable_nb.runtime.options import FLUSH
+from durable_nb.runtime.shared import Shared
 from durable_nb.stores.protocol import LeaseLost
-
-if TYPE_CHECKING:
-    from durable_nb.runtime.runtime import Runtime
 
 _logger = logging.getLogger("durable_nb.wakeups")
 
@@ -20,7 +19,6 @@ _PACE = ((0.05, 0.001), (1.0, 0.005), (5.0, 0.02), (30.0, 0.1), (float("inf"), 0
 _LIVENESS = 1.0
 _AGAIN, _AGAIN_AT_MOST = 0.005, 0.25  # seconds between looks at what is due and nobody has taken yet
 _HEARTBEAT = 10.0
-_OUTPUT = 1.0
 _BACKLOG = 0.02
 _IDLE = 5.0
 
@@ -28,8 +26,9 @@ _IDLE = 5.0
 class Flusher:
     """Commits the answer of a finished step when no ask follows at once, so that a kill loses nothing finished."""
 
-    def __init__(self, runtime: "Runtime") -> None:
-        self._runtime = runtime
+    def __init__(self, shared: Shared, leases: dict[int, Lease]) -> None:
+        self._shared = shared
+        self._leases = leases
         self._work = threading.Event()
         self._is_stopping = False
         self._thread: threading.Thread | None = None
@@ -38,7 +37,7 @@ class Flusher:
         """An answer is waiting."""
         if not self._work.is_set():
             self._work.set()
-            if self._thread is None and self._runtime.options.carriers:
+            if self._thread is None and self._shared.options.carriers:
                 self._thread = threading.Thread(target=self._run, name="durable-flusher", daemon=True)
                 self._thread.start()
 
@@ -49,30 +48,59 @@ class Flusher:
             self._thread.join(1.0)
 
     def _run(self) -> None:
-        carries = self._runtime.carries
         while not self._is_stopping:
             self._work.wait()
             time.sleep(FLUSH)
-            waiting = [carry for carry in list(carries.values()) if carry.pending is not None]
+            waiting = self._waiting()
             if not waiting:
                 self._work.clear()
-                if not any(carry.pending is not None for carry in list(carries.values())):
+                if not self._waiting():
                     continue
                 self._work.set()
-            for carry in waiting:
-                try:
-                    carry.flush(FLUSH)
-                except LeaseLost:
-                    continue  # the carry itself finds out with its next commit
-                except LogError as error:
-                    _logger.warning("an answer of run %r could not be written yet: %s", carry.record.id, error)
+            for lease in waiting:
+                self._flush(lease)
+
+    def _waiting(self) -> list[Lease]:
+        return [lease for lease in list(self._leases.values()) if lease.pending is not None and not lease.is_lost]
+
+    def _flush(self, lease: Lease) -> None:
+        try:
+            lease.flush(FLUSH)
+        except LeaseLost:
+            lease.is_lost = True  # its own thread finds out with its next commit
+        except LogError as error:
+            _logger.warning("an answer of run %r could not be written yet: %s", lease.record.id, error)
+
+
+class Duties(Protocol):
+    """What the watcher sees to; the runtime does it."""
+
+    def look_round(self) -> None:
+        """Another process has committed."""
+
+    def ring(self) -> None:
+        """Something is due."""
+
+    def relieve(self) -> bool:
+        """Let another thread begin where one is needed; True while runs wait for a thread."""
+
+    def look_after(self) -> bool:
+        """About once a second: free what the dead held; True when anything was freed."""
+
+    def tidy(self, is_idle: bool) -> None:
+        """About once a second: keep the log small and its output written."""
+
+    def beat(self) -> None:
+        """About every ten seconds: say that this process lives."""
 
 
 class Watcher:
     """Looks for the commits of other processes, for due times, for dead owners; adapts its pace to what happens."""
 
-    def __init__(self, runtime: "Runtime") -> None:
-        self._runtime = runtime
+    def __init__(self, shared: Shared, duties: Duties) -> None:
+        self._shared = shared
+        self._duties = duties
+        self._has_backlog = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="durable-watcher", daemon=True)
         self._news_at = time.monotonic()
@@ -100,28 +128,25 @@ class Watcher:
 
     def _run(self) -> None:
         seen = -1
-        lively = beat = printed = 0.0
+        lively = beat = 0.0
         while not self._stop.is_set():
             try:
                 now = time.monotonic()
-                changes = self._runtime.store.changes()
+                changes = self._shared.store.changes()
                 if changes != seen:
                     seen = changes
                     self._news_at = now
                     self._look()
                 if now >= self._check_at or self._is_ringing():
                     self._check()
-                self._runtime.carriers.relieve()
+                self._has_backlog = self._duties.relieve()
                 if now - lively >= _LIVENESS:
                     lively = now
-                    self._runtime.look_after()
-                    self._runtime.store.checkpoint(not self._runtime.carries and now - self._news_at > _IDLE)
+                    self._duties.look_after()
+                    self._duties.tidy(now - self._news_at > _IDLE)
                 if now - beat >= _HEARTBEAT:
                     beat = now
-                    self._runtime.beat()
-                if now - printed >= _OUTPUT:
-                    printed = now
-                    self._runtime.flush_output()
+                    self._duties.beat()
             except LogError as error:
                 _logger.warning("%s", error)
             self._early.wait(self._pace())
@@ -130,14 +155,12 @@ class Watcher:
     def _look(self) -> None:
         """Somebody has committed: what is due now, and who may have mail?"""
         self._check_at = 0.0
-        for carry in list(self._runtime.carries.values()):
-            carry.tell()
-        self._runtime.announce()
+        self._duties.look_round()
 
     def _is_ringing(self) -> bool:
         """Whether a known due time has come; it is forgotten then, and the check finds the one after it."""
         with self._lock:
-            if self._due is None or self._due > self._runtime.now():
+            if self._due is None or self._due > self._shared.now():
                 return False
             self._due = None
         return True
@@ -145,11 +168,10 @@ class Watcher:
     def _check(self) -> None:
         """What is due next? What is due already is rung for, and looked at again until somebody has taken it."""
         self._check_at = time.monotonic() + self._patience  # also when the log cannot be read
-        due = self._runtime.store.next_due()
-        if due is not None and due <= self._runtime.now():
+        due = self._shared.store.next_due()
+        if due is not None and due <= self._shared.now():
             self._patience = min(2 * self._patience, _AGAIN_AT_MOST)
-            self._runtime.carriers.nudge()
-            self._runtime.workers.look()
+            self._duties.ring()
             return
         self._patience, self._check_at = _AGAIN, math.inf
         if due is not None:
@@ -162,8 +184,8 @@ class Watcher:
         with self._lock:
             due = self._due
         pace = min(pace, max(0.0, self._check_at - time.monotonic()))
-        if self._runtime.carriers.has_backlog:
+        if self._has_backlog:
             pace = min(pace, _BACKLOG)
         if due is not None:
-            pace = min(pace, max(0.0, self._runtime.clock.real_wait(due - self._runtime.now())))
+            pace = min(pace, max(0.0, self._shared.clock.real_wait(due - self._shared.now())))
         return pace

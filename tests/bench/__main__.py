@@ -27,7 +27,9 @@ def contenders() -> list[Contender]:
     if os.environ.get("PEERS", "0") not in ("", "0"):
         left_out = frozenset({"long_resume", "replay"})
         found += [
-            Contender(DBOS, peers.python_of(DBOS), "tests.bench.peer_dbos", "from dbos import DBOS", frozenset({"replay"})),
+            Contender(
+                DBOS, peers.python_of(DBOS), "tests.bench.peer_dbos", "from dbos import DBOS", frozenset({"replay"})
+            ),
             Contender(DUROXIDE, peers.python_of(DUROXIDE), "tests.bench.peer_duroxide", "import duroxide", left_out),
         ]
     return found

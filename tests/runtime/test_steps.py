@@ -247,6 +247,30 @@ def test_a_delayed_step_begins_when_the_delay_is_over(durable_app: App, durable_
     assert run.result() == 1
 
 
+def test_every_timer_of_a_process_fires_not_only_the_first(tmp_path: Path) -> None:
+    @flow
+    def nap(seconds: float) -> float:
+        sleep(seconds)
+        return seconds
+
+    with connect(tmp_path / "log.db", durability="process"):
+        naps = [nap.start(0.1 * n) for n in range(1, 8)]
+        assert [run.result("30s") for run in naps] == [0.1 * n for n in range(1, 8)]
+
+
+def test_one_worker_takes_every_step_that_is_due(tmp_path: Path) -> None:
+    @step(delay="50ms")
+    def late(n: int) -> int:
+        return n
+
+    @flow
+    def all_of_them() -> list[int]:
+        return [future.result() for future in [late.spawn(n) for n in range(12)]]
+
+    with connect(tmp_path / "log.db", durability="process", workers=1):
+        assert all_of_them["r"].start().result("30s") == list(range(12))
+
+
 def test_a_thread_past_its_timeout_is_abandoned_and_named_and_its_late_answer_refused(durable_app: App) -> None:
     late, ended = threading.Event(), threading.Event()
 

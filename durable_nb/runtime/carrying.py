@@ -1,0 +1,141 @@
+"""Carrying a run on the calling thread: its code to the next wait or the end, the outcome into the log."""
+
+import logging
+from typing import Any
+
+from durable_nb.engine.cursor import Cursor
+from durable_nb.engine.turn import Outcome, Turn, run_turn
+from durable_nb.errors import BadArguments, Corrupt, LogError, Uncapturable, UnknownCode, Untrusted
+from durable_nb.flows.flow import Flow
+from durable_nb.history import events as e, wire
+from durable_nb.runtime import output
+from durable_nb.runtime.lease import Lease
+from durable_nb.runtime.port import Port
+from durable_nb.runtime.rehearsal import rehearse
+from durable_nb.runtime.settle import settle
+from durable_nb.runtime.shared import Shared
+from durable_nb.runtime.steps import Workers
+from durable_nb.stores.protocol import LeaseLost, MailArrived, RunRecord
+
+_logger = logging.getLogger("durable_nb.carrying")
+
+
+class Carrying:
+    """The runs in the hands of this process, on whatever thread."""
+
+    def __init__(self, shared: Shared, workers: Workers) -> None:
+        self._shared = shared
+        self._workers = workers
+        self.leases: dict[int, Lease] = {}
+        self._stranded: dict[int, int] = {}
+
+    def carry(self, record: RunRecord, echo: output.Echo = output.Echo.NEVER) -> Lease:
+        """Carry a leased run as far as it goes. It is settled, or lost, when this returns."""
+        output.install()
+        shared = self._shared
+        while True:
+            lease = Lease(shared, record, echo)
+            self.leases[record.key] = lease
+            try:
+                with lease.interrupts:
+                    settle(lease, _turn(lease, Port(lease, self._workers)))
+            except MailArrived:
+                record = record._replace(mail=shared.newest_mail(record.key))
+                continue
+            except LeaseLost:
+                _logger.info("run %r was taken over by another process", record.id)
+            except LogError as broken:
+                lease.broken = broken
+            finally:
+                self.leases.pop(record.key, None)
+                shared.news.announce(record.key)
+            if lease.broken is not None:
+                self.strand(record)
+            return lease
+
+    def strand(self, record: RunRecord) -> None:
+        """A run whose turn could not be written: it is given back as soon as the log can be written again."""
+        self._stranded[record.key] = record.lease
+
+    def give_back(self) -> bool:
+        """Give back what could not be given back before; True when any was."""
+        store, now = self._shared.store, self._shared.now()
+        given = [key for key, lease in list(self._stranded.items()) if store.give_back(key, lease, now)]
+        for key in given:
+            self._stranded.pop(key, None)
+        return bool(given)
+
+    def has_mail(self, run: int | None = None) -> None:
+        """There may be mail for this run, or for any."""
+        leases = list(self.leases.values()) if run is None else [self.leases.get(run)]
+        for lease in leases:
+            if lease is not None:
+                lease.tell()
+
+    def flush_output(self) -> None:
+        for lease in list(self.leases.values()):
+            if not lease.sink.is_empty:
+                lease.flush_output()
+
+    def flush(self) -> None:
+        """Write every answer that still waits for company."""
+        for lease in list(self.leases.values()):
+            try:
+                lease.flush()
+            except LogError as error:
+                _logger.warning("the last answer of run %r was not written: %s", lease.record.id, error)
+
+
+def _turn(lease: Lease, port: Port) -> Outcome:
+    """Run the code; what keeps it from running at all parks the run."""
+    record, shared = lease.record, lease.shared
+    cursor = Cursor(lease.rows, port)
+    turn = Turn(record.id, record.uid, record.execution, record.version, cursor, lease.reader)
+    turn.sink = lease.sink
+    lease.turn = turn
+    try:
+        arguments = lease.arguments()
+        flow, is_changed = shared.definitions.code(record)
+        if is_changed:
+            _accept_code(lease, flow)
+        args, kwargs = flow.arguments.call_form(arguments)
+        code = flow.new_code()
+    except (UnknownCode, Untrusted, Corrupt, BadArguments, Uncapturable) as error:
+        lease.park(_REASONS[type(error)], str(error))
+    if lease.ending is not None:
+        return run_turn(turn, lease.close_turn)
+    interrupts = lease.interrupts
+
+    def body() -> object:
+        interrupts.leave_engine()
+        try:
+            return code(*args, **kwargs)
+        finally:
+            interrupts.enter_engine()
+
+    outcome = run_turn(turn, body)
+    lease.raise_broken()
+    return outcome
+
+
+def _accept_code(lease: Lease, flow: Flow[..., Any]) -> None:
+    """The module of the flow has changed since the run began: go on with the new code if it fits, else park."""
+    record, shared = lease.record, lease.shared
+    _, wrong = rehearse(lease.log, flow, record.id, record.uid, shared.values)
+    if wrong is not None:
+        lease.park(
+            "code_changed", f"the code of flow `{record.flow}` has changed and does not fit the run any more: {wrong}"
+        )
+        return
+    digest = shared.definitions.pin(flow)
+    event = e.CodeChanged(seq=lease.head + 1, at=shared.now(), code=digest, mark="")
+    lease.commit([wire.row_of(event)], code=digest)
+
+
+_REASONS = {
+    UnknownCode: "no_code",
+    Untrusted: "untrusted",
+    Corrupt: "corrupt",
+    BadArguments: "arguments",
+    Uncapturable: "no_code",
+}

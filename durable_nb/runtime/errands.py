@@ -1,0 +1,245 @@
+"""Steps away from their flow's thread: one attempt, bounded as its options say, and what came of it."""
+
+import contextvars
+import logging
+import random
+import threading
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from durable_nb.durations import spoken
+from durable_nb.engine.turn import place
+from durable_nb.errors import Corrupt, DurableError, StepFailed, StepTimeout
+from durable_nb.flows.place import Recall, StepPlace
+from durable_nb.flows.policy import StepOptions, next_attempt_at
+from durable_nb.flows.step import Step
+from durable_nb.history import events as e, wire
+from durable_nb.history.events import Row
+from durable_nb.history.summary import asks
+from durable_nb.history.values import Value
+from durable_nb.runtime.isolate import run_isolated
+from durable_nb.runtime.options import CRASHES
+from durable_nb.runtime.output import Sink, background, position, show_rest
+from durable_nb.runtime.shared import Shared
+from durable_nb.stores.protocol import NewMail, RunRecord, WorkRecord
+
+if TYPE_CHECKING:
+    from durable_nb.runtime.loop import LoopThread
+
+_logger = logging.getLogger("durable_nb.steps")
+
+
+class Job:
+    """One attempt of a step, ready to run."""
+
+    __slots__ = ("args", "failed", "here", "kwargs", "record", "row", "step", "work")
+
+    def __init__(
+        self, record: RunRecord, row: Row, work: WorkRecord, step: Step[..., Any], args: Any, kwargs: Any
+    ) -> None:
+        self.record = record
+        self.row = row
+        self.work = work
+        self.step = step
+        self.args = args
+        self.kwargs = kwargs
+        self.here: StepPlace | None = None
+
+
+class Errands:
+    """Runs jobs on the calling thread, or on whatever their options ask for."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._lock = threading.Lock()
+        self._loop: LoopThread | None = None  # for async steps, from the first one on
+
+    def stop(self) -> None:
+        with self._lock:
+            if self._loop is not None:
+                self._loop.stop()
+
+    def job_of(self, work: WorkRecord) -> Job | None:
+        """What is needed to run claimed work; a step that cannot be run here answers with why."""
+        shared = self._shared
+        record = shared.store.run_by_key(work.run)
+        if record is None:
+            return None
+        row = next((row for row in shared.store.history(work.run, work.ask - 1) if row.seq == work.ask), None)
+        if row is None:
+            return None
+        try:
+            step = shared.definitions.step(work.name)
+            asked = wire.event_of(row)  # Corrupt, which is an answer; another error would end this thread
+            if not isinstance(asked, e.StepAsked):
+                raise Corrupt(f"event {row.seq} is no step any more, but {row.kind}")
+            named = shared.values.take_arguments(asked.arguments, record.uid, row.seq, row.kind, f"step `{work.name}`")
+            args, kwargs = step.arguments.call_form(named)
+        except DurableError as error:
+            self._settle(Job(record, row, work, Step(_never, work.name, StepOptions()), (), {}), error, is_final=True)
+            return None
+        if work.crashes >= CRASHES:
+            sentence = f"step `{work.name}` was begun {work.crashes} times in a row and never ended"
+            self._settle(Job(record, row, work, step, args, kwargs), StepFailed(sentence), is_final=True)
+            return None
+        event = e.AttemptStarted(seq=0, at=0, ref=work.ask, attempt=work.attempt)
+        mail = NewMail("attempt", work.ask, work.attempt, None, None, wire.row_of(event).data, shared.label, False)
+        shared.store.tell(work.run, mail, shared.now())
+        return Job(record, row, work, step, args, kwargs)
+
+    def perform(self, job: Job) -> None:
+        """Run the attempt and record what came of it."""
+        record, shared = job.record, self._shared
+        ask, attempt = job.work.ask, job.work.attempt
+        here = StepPlace(record.id, record.uid, record.execution, ask, job.step.name, attempt, self._recall(record.key))
+        here.sink = Sink(shared.now, background())
+        job.here = here
+        try:
+            value = self._bounded(job, here)
+        except BaseException as error:  # noqa: BLE001 - whatever a body raises is an outcome
+            if self._shared.is_stopping and isinstance(error, CancelledError):
+                return  # by us, not by the body: the attempt is given back
+            self._settle(job, error)
+        else:
+            self._settle_value(job, value)
+        show_rest(here.sink)
+        pieces = here.sink.take()
+        if pieces:
+            shared.store.put_output(record.key, pieces)
+
+    def _recall(self, run: int) -> Recall:
+        return lambda ask: position(self._shared.store.output(run), ask)
+
+    def _bounded(self, job: Job, here: StepPlace) -> Any:
+        options = job.step.options_
+        if options.isolate:
+            return run_isolated(job.step, job.args, job.kwargs, here, options.timeout)
+        if job.step.is_async:
+            return self._on_loop(job, here, options.timeout)
+        if options.timeout is None:
+            token = place.set(here)
+            try:
+                return job.step.perform(job.args, job.kwargs)
+            finally:
+                place.reset(token)
+        return _on_thread(job, here, options.timeout)
+
+    def _on_loop(self, job: Job, here: StepPlace, timeout: float | None) -> Any:
+        from durable_nb.runtime import loop  # noqa: PLC0415 - asyncio is 20 ms of import that plain steps never need
+
+        with self._lock:
+            if self._loop is None:
+                self._loop = loop.LoopThread()
+
+        async def body() -> Any:
+            place.set(here)
+            return await job.step.perform(job.args, job.kwargs)
+
+        try:
+            return self._loop.run(body(), timeout)
+        except loop.TookTooLong:
+            here.stop.is_set = True
+            raise _too_long(job, timeout or 0.0) from None
+
+    def _settle_value(self, job: Job, value: Any) -> None:
+        values = self._shared.values
+        what = f"the result of step `{job.step.name}`"
+        try:
+            kept = values.keep(value, what, job.step.options_.codec)
+        except DurableError as error:
+            self._settle(job, error, is_final=True)
+            return
+        self._finish(job, "returned", wire.encode_value(self._signed(job, kept, "returned")))
+
+    def _settle(self, job: Job, error: BaseException, is_final: bool = False) -> None:
+        shared, work = self._shared, job.work
+        failure = shared.values.failure(error)
+        now = shared.now()
+        retry = job.step.options_.retry
+        at = None
+        if not is_final and retry.max_attempts > 1:
+            at = next_attempt_at(retry, error, self._failed_so_far(job) + 1, job.row.at, now, random.random)
+        if at is None:
+            if failure.error is not None:
+                failure = msgspec.structs.replace(failure, error=self._signed(job, failure.error, "raised"))
+            self._finish(job, "raised", wire.encode_failure(failure))
+            return
+        if failure.error is not None:
+            failure = msgspec.structs.replace(failure, error=self._signed(job, failure.error, "attempt_failed"))
+        event = e.AttemptFailed(seq=0, at=now, ref=work.ask, attempt=work.attempt, failure=failure, retry_at=at)
+        mail = NewMail(
+            "attempt_failed", work.ask, work.attempt, None, None, wire.row_of(event).data, shared.label, False
+        )
+        if shared.store.postpone_work(work, at, mail, now):
+            shared.on_due(at)
+
+    def _signed(self, job: Job, value: Value, kind: str) -> Value:
+        return self._shared.values.mark(value, job.record.uid, -job.work.ask, kind)
+
+    def _finish(self, job: Job, kind: str, data: bytes) -> None:
+        shared, work = self._shared, job.work
+        mail = NewMail(kind, work.ask, work.attempt, None, None, data, shared.label, True)
+        if shared.store.finish_work(work, mail, shared.now()):
+            shared.on_mail(work.run)
+        else:
+            record = shared.store.run_by_key(work.run)
+            is_over = record is None or record.ended_at is not None  # a flow need not wait for what it began
+            level = logging.INFO if is_over else logging.WARNING
+            _logger.log(level, "the late answer of step %r of run %r was refused", job.step.name, job.record.id)
+
+    def _failed_so_far(self, job: Job) -> int:
+        """Failed attempts that count: those in the log since a person last looked, and those still on their way to it."""
+        run, ask = job.work.run, job.work.ask
+        # The inbox first: what is admitted between the two looks is seen twice then, never missed.
+        coming = {
+            mail.attempt for mail in self._shared.store.mail(run) if mail.ask == ask and mail.kind == "attempt_failed"
+        }
+        rows = [
+            row
+            for row in self._shared.store.history(run, ask - 1)
+            if row.seq == ask or row.ref == ask or row.kind in _LOOKS
+        ]
+        logged = {one.number for one in asks(rows)[ask].attempts if one.failure is not None and not one.is_past}
+        return len(coming | logged)
+
+
+_LOOKS = ("retried", "resumed")
+
+
+def _on_thread(job: Job, here: StepPlace, timeout: float) -> Any:
+    """Run the body on a thread of its own, which is left behind when it takes too long."""
+    done: list[Callable[[], Any]] = []
+
+    def body() -> None:
+        place.set(here)
+        try:
+            value = job.step.perform(job.args, job.kwargs)
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
+            failure = error
+            done.append(lambda: _raise(failure))
+        else:
+            done.append(lambda: value)
+
+    name = f"durable-step-{job.step.name}-{job.work.ask}"
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(body,), name=name, daemon=True)
+    thread.start()
+    thread.join(timeout)
+    if not done:
+        here.stop.is_set = True
+        raise _too_long(job, timeout, f"; its thread {name!r} is left running, use isolate=True to have it killed")
+    return done[0]()
+
+
+def _raise(error: BaseException) -> Any:
+    raise error
+
+
+def _too_long(job: Job, timeout: float, more: str = "") -> StepTimeout:
+    return StepTimeout(f"step `{job.step.name}` took longer than its timeout of {spoken(timeout)}{more}")
+
+
+def _never() -> None:
+    raise AssertionError("a step without a definition is never run")
