@@ -95,7 +95,7 @@ class App:
             record, is_created = self.client.start(flow, id, args, kwargs, options, runtime.owner)
             claimed: RunRecord | None = record
             if not is_created or record.owner is None:
-                claimed = self.store.claim_run(record.key, runtime.owner, self.clock.now())
+                claimed = self._claimed(runtime, record)
             if claimed is not None:
                 carried = runtime.carrying.carry(claimed, output.Echo.AT_ONCE)
         if carried is not None:
@@ -114,6 +114,13 @@ class App:
             return self.result(record.id, None)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_interrupted(record)) from None
+
+    def _claimed(self, runtime: Runtime, record: RunRecord) -> RunRecord | None:
+        """The run under our lease, unless somebody holds it or its delayed start has not come."""
+        if record.status == "pending" and record.ready_at is not None and record.ready_at > self.clock.now():
+            runtime.go_on(record.ready_at)
+            return None
+        return self.store.claim_run(record.key, runtime.owner, self.clock.now())
 
     def result(self, id: str, timeout: float | None) -> Any:
         """Wait until the run has ended, or waits for a person."""
@@ -264,7 +271,8 @@ class App:
             _logger.warning("the log could not be closed in order: %s", error)
         finally:
             self.store.close()
-            output.remove()
+            if not hosts.is_any_open():
+                output.remove()
 
     def abandon(self) -> None:
         """Leave the log as a killed process would: nothing is written, locks are free, runs are not given back."""

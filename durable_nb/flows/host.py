@@ -67,6 +67,10 @@ def leave(host: Host) -> None:
         _hosts.remove(host)
 
 
+def is_any_open() -> bool:
+    return bool(_hosts)
+
+
 def current_host() -> Host:
     """The newest open host."""
     if not _hosts:

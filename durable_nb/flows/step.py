@@ -25,9 +25,10 @@ R = TypeVar("R")
 class Use:
     """One call of a step, as the runtime performs it."""
 
-    __slots__ = ("args", "elsewhere", "is_direct", "kwargs", "named", "step")
+    __slots__ = ("args", "elsewhere", "is_direct", "kwargs", "large", "named", "step")
 
     def __init__(self, step: "Step[..., Any]", args: Any, kwargs: Any, named: dict[str, Any], elsewhere: bool) -> None:
+        self.large: dict[str, bytes] | None = None  # arguments that go to the store with the ask, not with each replay
         self.is_direct = False  # plain arguments, and nothing between the ask and the first attempt
         self.step = step
         self.args = args
@@ -98,7 +99,8 @@ class Step(Generic[P, R]):
             use.is_direct = True
             return calls.Ask("step", self.name, calls.plain_step(json), use)
         turn.reader.check_handed(turn, named, self.name)
-        value = turn.reader.keep_arguments(named, f"step `{self.name}`", self.options_.codec)
+        use.large = {}
+        value = turn.reader.keep_arguments(named, f"step `{self.name}`", self.options_.codec, use.large)
         due = turn.reader.now() + self.options_.delay if self.options_.delay else None
         return calls.Ask("step", self.name, calls.encode(calls.StepCall(value, due, elsewhere)), use)
 

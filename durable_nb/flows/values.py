@@ -19,6 +19,7 @@ from durable_nb.history.values import ARGUMENTS, SAFE, Value, inner_values, plai
 from durable_nb.stores.protocol import CodeRecord
 from durable_nb.where import failing_line
 
+Large = dict[str, bytes]  # digest -> bytes that are not in the store yet
 LARGE = 64 * 1024  # from here on a value goes to chunks and the log holds a reference
 LIMIT = 16 * 1024**3
 
@@ -50,8 +51,11 @@ class Values:
         self.is_trusted = True
         self.classes = Classes(payloads, self)
 
-    def keep(self, value: object, what: str, codec_name: str | None = None) -> Value:
-        """The value's form in the log, without its mark; large bytes are in the store when this returns."""
+    def keep(self, value: object, what: str, codec_name: str | None = None, large: Large | None = None) -> Value:
+        """The value's form in the log, without its mark.
+
+        Large bytes are in the store when this returns; with `large` they are put there instead, for `put_large`.
+        """
         with self.classes.taking():
             encoded = codec.encode(value, what) if codec_name is None else codec.encode_as(codec_name, value, what)
         size = len(encoded.data)
@@ -61,14 +65,26 @@ class Values:
             if encoded.codec == SAFE:
                 return plain(encoded.data)
             return Value(codec=encoded.codec, data=encoded.data, size=size, preview=preview(value))
-        chunks = pieces.split(encoded.data)
         name = digest_bytes(encoded.data)
-        self._payloads.put_payload(name, size, [(chunk.digest, chunk.data) for chunk in chunks])
+        if large is not None:
+            large[name] = encoded.data
+        else:
+            self.put_large({name: encoded.data})
         return Value(codec=encoded.codec, payload=name, size=size, preview=preview(value))
 
-    def keep_arguments(self, named: dict[str, Any], what: str, codec_name: str | None = None) -> Value:
+    def put_large(self, large: Large) -> None:
+        """Large bytes into the store, in chunks; what is there already is not written again."""
+        for name, data in large.items():
+            chunks = [(chunk.digest, chunk.data) for chunk in pieces.split(data)]
+            self._payloads.put_payload(name, len(data), chunks)
+
+    def keep_arguments(
+        self, named: dict[str, Any], what: str, codec_name: str | None = None, large: Large | None = None
+    ) -> Value:
         """Arguments by name, each a value of its own, so that a frame handed from step to step is stored once."""
-        kept = {name: self.keep(value, f"argument `{name}` of {what}", codec_name) for name, value in named.items()}
+        kept = {
+            name: self.keep(value, f"argument `{name}` of {what}", codec_name, large) for name, value in named.items()
+        }
         if all(value.is_plain for value in kept.values()):
             whole = msgspec.json.encode({name: value.json for name, value in kept.items()})
             if len(whole) < LARGE and b'"$"' not in b"".join(name.encode() for name in named):

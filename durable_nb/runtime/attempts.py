@@ -30,7 +30,7 @@ def attempt_here(lease: Lease, row: Row, ask: Ask, is_fresh: bool) -> Row | None
         asked = None
         number = 1
     else:
-        asked = _so_far(lease, row)
+        asked = so_far(lease, row)
         begun = _begin_next(lease, use, asked)
         if begun is None:
             return None
@@ -39,14 +39,14 @@ def attempt_here(lease: Lease, row: Row, ask: Ask, is_fresh: bool) -> Row | None
         answer = _attempt(lease, row, use, number)
         if answer is not None or lease.ending is not None:
             return answer
-        asked = _so_far(lease, row)
+        asked = so_far(lease, row)
         begun = _begin_next(lease, use, asked)
         if begun is None:
             return None
         number = begun
 
 
-def _so_far(lease: Lease, row: Row) -> Asked:
+def so_far(lease: Lease, row: Row) -> Asked:
     """What the log knows of the ask: its attempts, and what a person has done since."""
     found = [one for one in lease.log if one.seq == row.seq or one.ref == row.seq or one.kind in ("retried", "resumed")]
     return asks(found)[row.seq]
@@ -126,7 +126,7 @@ def _failed(lease: Lease, row: Row, use: Use, number: int, error: BaseException)
     now = lease.shared.now()
     retry = use.step.options_.retry
     if retry.max_attempts > 1:
-        failed = _so_far(lease, row).failed_attempts + 1
+        failed = so_far(lease, row).failed_attempts + 1
         at = next_attempt_at(retry, error, failed, row.at, now, random.random)
         if at is not None:
             event = e.AttemptFailed(seq=0, at=now, ref=row.seq, attempt=number, failure=failure, retry_at=at)

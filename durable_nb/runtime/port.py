@@ -8,7 +8,7 @@ from durable_nb.errors import Corrupt, LogError
 from durable_nb.history import wire
 from durable_nb.history.calls import Ask
 from durable_nb.history.events import Row, TimerAsked
-from durable_nb.runtime.attempts import attempt_here
+from durable_nb.runtime.attempts import attempt_here, so_far
 from durable_nb.runtime.lease import Ending, Lease
 from durable_nb.runtime.mail import row_of_mail
 from durable_nb.runtime.steps import Workers
@@ -83,6 +83,8 @@ class Port:
         at = self._lease.shared.now()
         for number, ask in enumerate(asks, self._lease.head + 1):
             rows.append(Row(number, ask.kind, None, ask.name, ask.data, at))
+            if ask.kind == "step" and ask.body.large:
+                self._lease.shared.values.put_large(ask.body.large)
             if ask.kind == "step" and ask.body.elsewhere:
                 work.append(self._workers.new_work(number, ask))
         if not work:
@@ -100,7 +102,8 @@ class Port:
         if all(work.ask != row.seq for work in self._lease.shared.store.work(self._lease.record.key)):
             if any(mail.ask == row.seq for mail in self._lease.shared.store.mail(self._lease.record.key)):
                 return  # its answer is on the way
-            self._lease.commit([], work=[self._workers.new_work(row.seq, ask)._replace(owner=None)])
+            begun = len(so_far(self._lease, row).attempts)  # numbers of attempts are never used twice
+            self._lease.commit([], work=[self._workers.new_work(row.seq, ask)._replace(owner=None, begun=begun)])
             self._workers.look()
 
     def _await(self, seq: int, logged: dict[int, Row]) -> list[Row] | None:

@@ -96,6 +96,7 @@ class NewWork(NamedTuple):
     data: bytes  # wire form of what a worker needs: arguments and policy
     due: float | None
     owner: int | None
+    begun: int = 0  # how many attempts there were before
 
 
 class WorkRecord(NamedTuple):

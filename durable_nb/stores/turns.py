@@ -175,7 +175,7 @@ def _apply_rest(connection: Connection, commit: Commit) -> None:
             (
                 run,
                 new.ask,
-                int(new.owner is not None),
+                new.begun + int(new.owner is not None),
                 at if new.due is None else new.due,
                 new.owner,
                 new.name,
