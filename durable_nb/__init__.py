@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from durable_nb.app import App as App, connect as connect
+    from durable_nb.app import App as App
     from durable_nb.flows.flow import Flow as Flow, flow as flow
     from durable_nb.flows.futures import Future as Future
     from durable_nb.flows.policy import Retry as Retry
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from durable_nb.flows.run import Run as Run, runs as runs
     from durable_nb.flows.saga import Saga as Saga, SagaFailed as SagaFailed
     from durable_nb.flows.step import Step as Step, step as step
+    from durable_nb.opening import connect as connect
 
 _WHERE = {
-    "app": ("App", "connect"),
+    "app": ("App",),
+    "opening": ("connect",),
     "flows.flow": ("Flow", "flow"),
     "flows.futures": ("Future",),
     "flows.policy": ("Retry",),

@@ -1,9 +1,8 @@
-"""connect(): open a log, and be the host of its flows and runs until it is closed."""
+"""An open log: the host of its flows and runs until it is closed."""
 
 import atexit
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -13,13 +12,11 @@ from types import TracebackType
 from typing import Any
 
 from durable_nb.client import SETTLED, Client
-from durable_nb.clock import Clock, SystemClock
 from durable_nb.codec.sign import load_signer
-from durable_nb.errors import BadOption, LogClosed, LogError, NotInFlow, Untrusted
+from durable_nb.errors import BadOption, LogClosed, LogError, Untrusted
 from durable_nb.flows import host as hosts
 from durable_nb.flows.flow import Flow
 from durable_nb.flows.host import StartOptions
-from durable_nb.flows.place import turn_or_none
 from durable_nb.flows.values import Values
 from durable_nb.history import events as e, wire
 from durable_nb.runtime import output
@@ -28,9 +25,8 @@ from durable_nb.runtime.interrupt import Interrupts
 from durable_nb.runtime.lease import Lease
 from durable_nb.runtime.options import RuntimeOptions
 from durable_nb.runtime.runtime import Runtime
-from durable_nb.stores import Store, open_store
+from durable_nb.stores import Store
 from durable_nb.stores.protocol import OutputRecord, Query, RunRecord
-from durable_nb.where import calling_line
 
 _logger = logging.getLogger("durable_nb")
 _LOOK = 0.25  # seconds between looks while waiting for a run that another process carries
@@ -312,37 +308,6 @@ class App:
             raise Untrusted
 
 
-def connect(
-    url: str | os.PathLike[str] | None = None,
-    *,
-    durability: str = "full",
-    carriers: int = 4,
-    workers: int = 32,
-    clock: Clock | None = None,
-    carry: bool = True,
-) -> App:
-    """Open a log: a path, `sqlite:///path` or `:memory:`; without one, DURABLE_NB_LOG or `<script>.durable.db`.
-
-    `durability="full"` survives power loss, "process" every kill of the process. What an earlier process left
-    unfinished goes on at once, unless `carry=False`.
-    """
-    if turn_or_none() is not None:
-        raise NotInFlow(f"connect does not work in a flow, at {calling_line()}; do it in a step")
-    if durability not in ("full", "process"):
-        raise BadOption(f'durability={durability!r}: it is "full" (survives power loss) or "process"')
-    options = RuntimeOptions(carriers, workers, clock or SystemClock())
-    where = os.fspath(url) if url is not None else _default_path()
-    store = open_store(where, durability)
-    try:
-        app = App(where, store, options, carry)
-    except BaseException:
-        store.close()
-        raise
-    hosts.enter(app)
-    atexit.register(app.close, 1.0)
-    return app
-
-
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
     """A lease taken within is given back within; a Ctrl-C that came meanwhile is delivered afterwards."""
@@ -357,13 +322,3 @@ def _interrupted(record: RunRecord) -> str:
     if record.status in SETTLED:
         return f'run {record.id!r} is {record.status}; runs["{record.id}"].result() gives what came of it'
     return f'run {record.id!r} goes on in the background; runs["{record.id}"].result() waits for it again'
-
-
-def _default_path() -> str:
-    named = os.environ.get("DURABLE_NB_LOG")
-    if named:
-        return named
-    script = getattr(sys.modules.get("__main__"), "__file__", None)
-    if script is None:
-        raise BadOption('which log? write connect("work.durable.db") or set DURABLE_NB_LOG')
-    return str(Path(script).with_suffix(".durable.db"))

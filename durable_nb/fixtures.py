@@ -22,7 +22,7 @@ def durable_clock() -> "FakeClock":
 @pytest.fixture
 def durable_app(tmp_path: Path, durable_clock: "FakeClock") -> "Iterator[App]":
     """An app on a fresh log without background threads: turns run in `run_until_idle`, time moves by `durable_clock`."""
-    from durable_nb.app import connect  # noqa: PLC0415 - as above
+    from durable_nb.opening import connect  # noqa: PLC0415 - as above
 
     with connect(tmp_path / "test.durable.db", carriers=0, clock=durable_clock, durability="process") as app:
         yield app

@@ -13,7 +13,7 @@ from typing import Any
 import click
 import msgspec
 
-from durable_nb.app import App, connect
+from durable_nb.app import App
 from durable_nb.cli.exits import Exit, exit_of_status
 from durable_nb.cli.load import flow_of, see_folder, stem
 from durable_nb.cli.reading import Plain
@@ -24,6 +24,7 @@ from durable_nb.codec.preview import preview
 from durable_nb.durations import spoken
 from durable_nb.errors import BadOption, RunParked, RunPaused, Untrusted
 from durable_nb.history import wire
+from durable_nb.opening import connect
 from durable_nb.views.values import failure_form, value_form
 
 RUN_KEYS = ("failure", "flow", "id", "result", "status")

@@ -11,13 +11,13 @@ from typing import Any
 import click
 
 from durable_nb import __version__
-from durable_nb.app import connect
 from durable_nb.cli import choose, query, verbs
 from durable_nb.cli.choose import Choice
 from durable_nb.cli.exits import MEANINGS, Exit, Interrupted, exit_of
 from durable_nb.cli.logs import chosen, existing
 from durable_nb.cli.render import print_out, say_error
 from durable_nb.cli.verb import Verb
+from durable_nb.opening import connect
 
 _OPTIONS = {"delete(force=True)": "--force", "retry(redo=True)": "--redo"}
 _EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code.value:>3}  {meaning}" for code, meaning in MEANINGS.items())
