@@ -61,17 +61,21 @@ def _begin_next(lease: Lease, use: Use, asked: Asked) -> int | None:
             lease.wake_at = at
             return None
     if asked.crashes >= CRASHES:
-        lease.park(
-            "crashes",
-            f"step `{use.step.name}` was begun {asked.crashes} times in a row and never ended, as if it killed its "
-            f"process; try isolate=True, then run.resume()",
-            asked.seq,
-        )
+        park_crashed(lease, use.step.name, asked.seq)
         return None
     number = len(asked.attempts) + 1
     data = wire.row_of(e.AttemptStarted(seq=0, at=0, ref=asked.seq, attempt=number)).data
     lease.commit([lease.new_row("attempt", asked.seq, None, data)])
     return None if lease.ending is not None else number
+
+
+def park_crashed(lease: Lease, name: str, ask: int) -> None:
+    lease.park(
+        "crashes",
+        f"step `{name}` was begun {CRASHES} times in a row and never ended, as if it killed its process; "
+        "try isolate=True, then run.resume()",
+        ask,
+    )
 
 
 def _attempt(lease: Lease, row: Row, use: Use, number: int) -> Row | None:

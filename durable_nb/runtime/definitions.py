@@ -57,7 +57,8 @@ class Definitions:
         self._store = store
         self._values = values
         self._captured: dict[tuple[str, int], tuple[Any, Code, Watched]] = {}
-        self._stored: set[str] = set()
+        self._latest: dict[tuple[str, str], str] = {}  # what we have put last of each name
+        self._reached: dict[str, list[tuple[Step[..., Any], str | None]]] = {}  # by the digest of a flow
         self._restored: dict[str, Any] = {}
         values.classes.now, values.classes.resolve = now, self._resolve
 
@@ -67,9 +68,11 @@ class Definitions:
         if code.missing:
             names = "; ".join(f"`{gap.name}` ({gap.why})" for gap in code.missing)
             raise Uncapturable(f"flow `{flow.name}` uses what cannot travel with it: {names}. Make it inside a step")
-        if code.digest not in self._stored:
+        if self._latest.get(("flow", flow.name)) != code.digest:
             self._put("flow", flow.name, code.digest, _Envelope(msgspec.Raw(code.document)))
-        self._put_reached(code, {("flow", flow.name)})
+        if not self._is_put(code):
+            self._reached[code.digest] = []
+            self._put_reached(code, self._reached[code.digest])
         return code.digest
 
     def code(self, record: RunRecord) -> tuple[Flow[..., Any], bool]:
@@ -166,23 +169,34 @@ class Definitions:
         document = msgspec.json.encode(envelope)
         mark = self._values.sign_code(kind, name, digest_of(document, digest))
         self._store.put_code(CodeRecord(kind, name, digest, document, mark, self._now()))
-        self._stored.add(digest)
+        self._latest[kind, name] = digest
 
-    def _put_reached(self, code: Code, seen: set[tuple[str, str]]) -> None:
+    def _is_put(self, code: Code) -> bool:
+        """Whether the steps this code reaches are in the log as they are now; asked at every start, so quickly."""
+        known = self._reached.get(code.digest)
+        return known is not None and all(
+            registry.lookup("step", step.name) is step and self._digest_of(step) == digest for step, digest in known
+        )
+
+    def _put_reached(self, code: Code, reached: list[tuple[Step[..., Any], str | None]]) -> None:
         """Every step the code names, and what those name, as far as this process knows them."""
         for kind, name in references(code.document):
             step = registry.lookup(kind, name)
-            if (kind, name) in seen or not isinstance(step, Step):
+            if not isinstance(step, Step) or any(step is one for one, _ in reached):
                 continue
-            seen.add((kind, name))
-            reached = self._portable(step)
-            if reached is None:
+            reached.append((step, self._digest_of(step)))
+            portable = self._portable(step)
+            if portable is None:
                 continue
-            envelope = _step_envelope(step, reached)
-            digest = digest_bytes(reached.digest.encode() + msgspec.json.encode(envelope.given))
-            if digest not in self._stored:
+            envelope = _step_envelope(step, portable)
+            digest = digest_bytes(portable.digest.encode() + msgspec.json.encode(envelope.given))
+            if self._latest.get(("step", name)) != digest:
                 self._put("step", name, digest, envelope)
-            self._put_reached(reached, seen)
+            self._put_reached(portable, reached)
+
+    def _digest_of(self, step: Step[..., Any]) -> str | None:
+        code = self._portable(step)
+        return None if code is None else code.digest
 
     def _portable(self, step: Step[..., Any]) -> Code | None:
         """The step's code, or None for a kernel-bound step: one that runs only where it is defined."""

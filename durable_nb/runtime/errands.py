@@ -82,11 +82,9 @@ class Errands:
             self._settle(Job(record, row, work, Step(_never, work.name, StepOptions()), (), {}), error, is_final=True)
             return None
         if work.crashes >= CRASHES:
-            sentence = f"step `{work.name}` was begun {work.crashes} times in a row and never ended"
-            self._settle(Job(record, row, work, step, args, kwargs), StepFailed(sentence), is_final=True)
+            self._finish(Job(record, row, work, step, args, kwargs), "crashed", _started(work))  # parks the run
             return None
-        event = e.AttemptStarted(seq=0, at=0, ref=work.ask, attempt=work.attempt)
-        mail = NewMail("attempt", work.ask, work.attempt, None, None, wire.row_of(event).data, shared.label, False)
+        mail = NewMail("attempt", work.ask, work.attempt, None, None, _started(work), shared.label, False)
         shared.store.tell(work.run, mail, shared.now())
         return Job(record, row, work, step, args, kwargs)
 
@@ -156,6 +154,10 @@ class Errands:
 
     def _settle(self, job: Job, error: BaseException, is_final: bool = False) -> None:
         shared, work = self._shared, job.work
+        if isinstance(
+            error, KeyboardInterrupt
+        ):  # nobody's Ctrl-C reaches this thread; in a replay it would look like one
+            error = StepFailed("the step raised KeyboardInterrupt")
         failure = shared.values.failure(error)
         now = shared.now()
         retry = job.step.options_.retry
@@ -207,6 +209,10 @@ class Errands:
 
 
 _LOOKS = ("retried", "resumed")
+
+
+def _started(work: WorkRecord) -> bytes:
+    return wire.row_of(e.AttemptStarted(seq=0, at=0, ref=work.ask, attempt=work.attempt)).data
 
 
 def _on_thread(job: Job, here: StepPlace, timeout: float) -> Any:

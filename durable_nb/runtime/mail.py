@@ -1,9 +1,7 @@
 """From the inbox to the history: what mail becomes when the holder of the lease admits it."""
 
 from durable_nb.errors import Corrupt, Untrusted
-from durable_nb.history import wire
 from durable_nb.history.events import Row
-from durable_nb.history.failure import Failure
 from durable_nb.runtime.lease import Lease
 from durable_nb.stores.protocol import Mail
 
@@ -14,6 +12,8 @@ def row_of_mail(lease: Lease, mail: Mail, open: dict[int, Row], seq: int) -> Row
         return None
     if mail.kind in ("returned", "raised", "attempt", "attempt_failed"):
         return remark(lease, Row(seq, mail.kind, mail.ask, None, mail.value, mail.sent_at))
+    if mail.kind == "crashed":  # its attempt was claimed and will not be made: the run is parked instead
+        return Row(seq, "attempt", mail.ask, None, mail.value, mail.sent_at)
     return None
 
 
@@ -27,10 +27,3 @@ def remark(lease: Lease, row: Row) -> Row:
     except Untrusted as cause:
         raise Corrupt(f"mail for ask {row.ref} of run {lease.record.id!r} was not written by your key") from cause
     return values.mark_row(row, uid)
-
-
-def answer_data(value_or_failure: object) -> bytes:
-    """The wire form of an answer."""
-    if isinstance(value_or_failure, Failure):
-        return wire.encode_failure(value_or_failure)
-    return wire.encode_value(value_or_failure)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from durable_nb.errors import Corrupt, LogError
 from durable_nb.history import wire
 from durable_nb.history.calls import Ask
 from durable_nb.history.events import Row, TimerAsked
-from durable_nb.runtime.attempts import attempt_here, so_far
+from durable_nb.runtime.attempts import attempt_here, park_crashed, so_far
 from durable_nb.runtime.lease import Ending, Lease
 from durable_nb.runtime.mail import row_of_mail
 from durable_nb.runtime.steps import Workers
@@ -102,7 +102,8 @@ class Port:
         if all(work.ask != row.seq for work in self._lease.shared.store.work(self._lease.record.key)):
             if any(mail.ask == row.seq for mail in self._lease.shared.store.mail(self._lease.record.key)):
                 return  # its answer is on the way
-            begun = len(so_far(self._lease, row).attempts)  # numbers of attempts are never used twice
+            # Numbers of attempts are never used twice; one that was claimed and not logged yet is not known, though.
+            begun = max((one.number for one in so_far(self._lease, row).attempts), default=0)
             self._lease.commit([], work=[self._workers.new_work(row.seq, ask)._replace(owner=None, begun=begun)])
             self._workers.look()
 
@@ -140,6 +141,9 @@ class Port:
                 row = row_of_mail(self._lease, mail, logged, self._lease.head + len(rows) + 1)
                 if row is not None:
                     rows.append(row)
+                    if mail.kind == "crashed":
+                        park_crashed(self._lease, logged[row.ref or 0].name or "", row.ref or 0)
+                        break
                     if row.ref == seq and row.kind in ("returned", "raised"):
                         break
         if rows or consumed:

@@ -61,9 +61,16 @@ def _completed(lease: Lease, value: Any, unsent: list[Ask]) -> None:
         _failed(lease, error, None, unsent)
         return
     rows = _asked(lease, unsent)
-    number = lease.head + len(rows) + 1
-    event = e.Completed(seq=number, at=lease.shared.now(), value=kept)
-    _end(lease, [*rows, wire.row_of(event)], "completed", None, None)
+    number, at = lease.head + len(rows) + 1, lease.shared.now()
+    if json is not None and kept.is_plain:
+        # What nearly every flow returns, put together as it lies in the log.
+        data = b'{"json":' + json + b"}"
+        outcome = b'{"seq":%d,"value":%b}' % (number, data)
+        lease.release(
+            [*rows, Row(number, "completed", None, None, data, at)], Release("completed", None, outcome=outcome)
+        )
+        return
+    _end(lease, [*rows, wire.row_of(e.Completed(seq=number, at=at, value=kept))], "completed", None, None)
 
 
 def _failed(lease: Lease, error: BaseException, answer: int | None, unsent: list[Ask]) -> None:

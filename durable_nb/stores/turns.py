@@ -31,6 +31,7 @@ class Turns:
                 key = inserted[0][0]
                 connection.execute(SQL["append"], (key, *new.started))
                 _refer(connection, key, [(new.started.seq, digest) for digest in new.payloads])
+                return _started(new, key), True
             (found,) = connection.execute(_RECORDS["run"], (new.id,)).fetchall()
             record = RunRecord._make(found)
             # The same uid means that this very call has been committed before and is tried again.
@@ -108,6 +109,16 @@ def put_mail(connection: Connection, run: int, mail: NewMail, now: float) -> boo
         return False
     connection.execute(SQL["raise_mail"], (run, put[0][0], now, mail.wakes))
     return True
+
+
+def _started(new: NewRun, key: int) -> RunRecord:
+    """The row of a run that was created just now, without reading it."""
+    columns = _run_columns(new)
+    at = columns.pop("at")
+    return RunRecord(
+        key=key, execution=1, reason=None, sentence=None, waits=None, outcome=None,
+        created_at=at, updated_at=at, ended_at=None, mail=0, **columns,
+    )  # fmt: skip
 
 
 def _run_columns(new: NewRun) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from rich.table import Table
 from tests.bench.rows import BARE, DBOS, DUROXIDE, OURS, Figures
 
 NONE = "–"
+AHEAD = 20  # how many times as fast as both peers we want to be
 NOTES = """\
 bare: one begin immediate, one insert … select and one commit for each commit of a lone run, in pysqlite3, WAL, NORMAL
 for process and FULL for full; a one-step run is three of them. of bare: our speed beside it, the median of each round's
@@ -34,6 +35,13 @@ def draw(all_figures: list[Figures], versions: dict[str, str], rounds: int) -> N
     console = screen if screen.is_terminal else Console(width=160)
     console.print(table)
     console.print(NOTES, style="dim", highlight=False, soft_wrap=True)
+    for figures in all_figures:
+        ahead = figures.times_ahead()
+        if ahead is not None and ahead < AHEAD and figures.row.why_not_more:
+            name = f"{figures.row.work} {figures.row.durability}".rstrip()
+            console.print(
+                f"{name}, {_number(ahead)} × ahead: {figures.row.why_not_more}", highlight=False, soft_wrap=True
+            )
 
 
 def write_json(path: Path, all_figures: list[Figures], versions: dict[str, str]) -> None:

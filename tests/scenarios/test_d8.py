@@ -802,7 +802,7 @@ import json
 def before():
     note("before")
 
-@step
+@POISONED
 def poison():
     note(f"poison {current_step().attempt}")
     die()
@@ -824,9 +824,10 @@ with connect("log.db"):
 
 
 @pytest.mark.slow
-def test_d8_30_a_step_that_kills_its_process_parks_the_run_after_five_crashes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["step", "step(timeout=60)"])
+def test_d8_30_a_step_that_kills_its_process_parks_the_run_after_five_crashes(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "main.py"
-    path.write_text(POISON)
+    path.write_text(POISON.replace("POISONED", kind))
     for _ in range(5):
         killed(path)
     for _ in range(3):
