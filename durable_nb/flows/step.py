@@ -44,8 +44,11 @@ class Use:
 class Step(Generic[P, R]):
     """A step. Called in a flow it is asked for once and replayed ever after."""
 
-    def __init__(self, function: Callable[P, R], name: str, options: StepOptions, instance: Any = None) -> None:
+    def __init__(
+        self, function: Callable[P, R], name: str, options: StepOptions, instance: Any = None, owner: Any = None
+    ) -> None:
         functools.update_wrapper(self, function)
+        self.owner = owner  # the class of a method step
         self.function = function
         self.name = name
         self.options_ = options
@@ -74,12 +77,19 @@ class Step(Generic[P, R]):
 
     def options(self, **options: Any) -> "Step[P, R]":
         """The same step with other options."""
-        return Step(self.function, self.name, step_options(self.options_, **options), self.instance)
+        return Step(self.function, self.name, step_options(self.options_, **options), self.instance, self.owner)
 
     def __get__(self, instance: Any, owner: Any = None) -> "Step[..., R]":
         if instance is None:
             return self
-        return Step(self.function, self.name, self.options_, instance)
+        return Step(self.function, self.name, self.options_, instance, self.owner)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.owner = owner
+
+    def on_own_object(self) -> "Step[..., R]":
+        """What a worker runs, who has no flow's object at hand: a method step on a fresh one, any other as it is."""
+        return self if self.owner is None or self.instance is not None else self.__get__(self.owner())
 
     def __repr__(self) -> str:
         return f"<step {self.name}{inspect.signature(self.function)}>"

@@ -49,6 +49,22 @@ class _Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     given: _Given = _Given()
 
 
+class LateStep:
+    """A step in restored code: whatever has its name when it is called, which may be defined, or restored, only then."""
+
+    def __init__(self, find: Callable[[], Step[..., Any]]) -> None:
+        self._find = find
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._find()(*args, **kwargs)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else self._find().__get__(instance, owner)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._find(), name)
+
+
 class Definitions:
     """The code of one log's runs."""
 
@@ -145,12 +161,12 @@ class Definitions:
             return Flow(function, record.name, StartOptions(), owner)
         if not is_bundle(document):
             return Step(function, record.name, _options(envelope.given, NEVER.retry_on, NEVER.give_up_on))
-        function, retry_on, give_up_on = function()
-        return Step(function, record.name, _options(envelope.given, retry_on, give_up_on))
+        function, retry_on, give_up_on, owner = function()
+        return Step(function, record.name, _options(envelope.given, retry_on, give_up_on), owner=owner)
 
     def _resolve(self, kind: str, name: str) -> object:
         if kind == "step":
-            return self.step(name)
+            return LateStep(lambda: self.step(name))
         flow = registry.lookup("flow", name)
         if flow is not None:
             return flow
@@ -223,9 +239,9 @@ def _root(flow: Flow[..., Any]) -> Callable[..., Any]:
 
 
 def _step_root(step: Step[..., Any]) -> Callable[..., Any]:
-    """The function to capture. With classes of errors, one that gives them too: so they are those it raises."""
+    """The function to capture. With classes of errors or of its own, one that gives them too: so they are the very same."""
     retry = step.options_.retry
-    if (retry.retry_on, retry.give_up_on) == (NEVER.retry_on, NEVER.give_up_on):
+    if step.owner is None and (retry.retry_on, retry.give_up_on) == (NEVER.retry_on, NEVER.give_up_on):
         return step.function
     return _bundled(
         "step_and_errors",
@@ -233,6 +249,7 @@ def _step_root(step: Step[..., Any]) -> Callable[..., Any]:
         function=step.function,
         retry_on=retry.retry_on,
         give_up_on=retry.give_up_on,
+        owner=step.owner,
     )
 
 

@@ -72,7 +72,7 @@ class Errands:
         if row is None:
             return None
         try:
-            step = shared.definitions.step(work.name)
+            step = shared.definitions.step(work.name).on_own_object()
             asked = wire.event_of(row)  # Corrupt, which is an answer; another error would end this thread
             if not isinstance(asked, e.StepAsked):
                 raise Corrupt(f"event {row.seq} is no step any more, but {row.kind}")
