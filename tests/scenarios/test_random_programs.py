@@ -195,6 +195,7 @@ EVERYTHING = [
 ]
 
 
+@pytest.mark.slow
 @settings(calm, max_examples=5)
 @given(programs(4))
 @example([["echo", 11], ["spawn", ["flaky", "late"], [1, 0], []]])
