@@ -49,7 +49,8 @@ class Lease:
         self.rows = effective(self.log)
         self.head = self.log[-1].seq if self.log else 0
         self.mail_known = record.mail
-        self.mail_taken = 0
+        self.mail_seen = 0  # the mark at the last look into the inbox
+        self.mail_taken = 0  # the newest mail that is in the history
         self.is_lost = False
         self.was_told = False  # there may be mail above the mark
         self.turn: Turn | None = None

@@ -118,6 +118,8 @@ class Port:
             if rows and rows[-1].ref == seq:
                 return rows
             self._lease.flush()
+            if self._lease.ending is None and self._lease.mail_known > self._lease.mail_seen:
+                continue  # a commit has told of mail that came after the look; whoever waits now would sleep through it
             if self._lease.ending is not None or not self._lease.may_wait(due, since):
                 self._lease.wake_at = due
                 return None
@@ -133,6 +135,7 @@ class Port:
             self._lease.was_told or self._lease.mail_known > self._lease.mail_taken
         ):
             self._lease.was_told = False
+            self._lease.mail_seen = self._lease.mail_known
             for mail in self._lease.shared.store.mail(self._lease.record.key, self._lease.mail_taken):
                 if mail.kind == "pause":
                     self._lease.pause(f"paused by {mail.sender}")

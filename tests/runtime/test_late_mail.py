@@ -1,11 +1,13 @@
 """Mail that comes at the worst moment: while a step runs, or between the last look and the end of a turn."""
 
+from typing import Any
+
 import pytest
 
 from durable_nb import App, Retry, RunPaused, current_step, flow, runs, sleep, step
 from durable_nb.flows.host import current_host
 from durable_nb.stores.protocol import Commit, NewMail
-from durable_nb.testing import run_to_end
+from durable_nb.testing import run_to_end, run_until_idle
 
 LEDGER: list[tuple[str, int]] = []
 LATE = NewMail("returned", 99, 1, None, None, b"{}", "a test", False)  # the answer of an ask that nobody made
@@ -142,3 +144,42 @@ def test_late_answer_does_not_undo_an_interruption(durable_app: App, monkeypatch
     assert LEDGER == [("interrupted", 1)]
     runs["r"].resume()
     assert run_to_end(durable_app, runs["r"]) == 3
+
+
+@step(name="late_mail.first", timeout=60)
+def first() -> int:
+    return 1
+
+
+@step(name="late_mail.second", timeout=60)
+def second() -> int:
+    return 2
+
+
+@flow(name="late_mail.both")
+def both() -> list[int]:
+    one, two = first.spawn(), second.spawn()
+    return [two.result(), one.result()]
+
+
+def test_answer_between_the_look_into_the_inbox_and_its_commit_is_not_slept_through(
+    durable_app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit that admits the first answer tells of the second one: the turn may not end without having read it."""
+    run = both["a"].start()
+    assert durable_app.turn()  # asks for both steps, and waits
+    workers = durable_app.runtime.workers
+    assert workers.run_one()
+    look, looks = durable_app.store.mail, []
+
+    def look_and_be_late(key: int, after: int = 0) -> Any:
+        found = look(key, after)
+        looks.append(found)
+        if len(looks) == 2:  # the first look is for orders, at the claim; this one is to admit answers
+            assert workers.run_one()
+        return found
+
+    monkeypatch.setattr(durable_app.store, "mail", look_and_be_late)
+    run_until_idle(durable_app)
+    assert run.status == "completed", run.why()
+    assert run.result() == [2, 1]
