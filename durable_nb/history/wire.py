@@ -155,13 +155,6 @@ def encode_failure(failure: Failure) -> bytes:
     return _encode(failure)
 
 
-def decode_failure(data: bytes) -> Failure:
-    try:
-        return _failures.decode(data)
-    except msgspec.MsgspecError as cause:
-        raise Corrupt(f"a stored failure cannot be read: {cause}") from cause
-
-
 def _decoded(row: e.Row, decoder: "msgspec.json.Decoder[_T]") -> _T:
     try:
         return decoder.decode(row.data)

@@ -35,7 +35,7 @@ _logger = logging.getLogger("durable_nb.steps")
 class Job:
     """One attempt of a step, ready to run."""
 
-    __slots__ = ("args", "failed", "here", "kwargs", "record", "row", "step", "work")
+    __slots__ = ("args", "here", "kwargs", "record", "row", "step", "work")
 
     def __init__(
         self, record: RunRecord, row: Row, work: WorkRecord, step: Step[..., Any], args: Any, kwargs: Any

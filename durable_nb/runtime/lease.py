@@ -160,6 +160,7 @@ class Lease:
 
     def recall(self, ask: int) -> int:
         """How far earlier attempts of the ask have come."""
+        self.flush_output()  # what the attempt before has told may still wait to be written
         return position(self.shared.store.output(self.record.key), ask)
 
     def flush_output(self) -> None:

@@ -120,6 +120,27 @@ def test_output_is_captured_while_any_app_is_open(tmp_path: Path) -> None:
         assert [piece.text for piece in runs["a"].output] == ["hello\n"]
 
 
+@step(name="again.walk", retry=Retry(max_attempts=3, first=0.001, jitter=0))
+def walk() -> list[int]:
+    seen = []
+    for item in current_step().progress([10, 20, 30, 40]):
+        seen.append(item)
+        if item == 30 and current_step().attempt == 1:
+            raise ConnectionError("on the third item")
+    return seen
+
+
+@flow(name="again.walking")
+def walking() -> list[int]:
+    return walk()
+
+
+@pytest.mark.parametrize("carriers", [0, 2])
+def test_a_further_attempt_goes_on_after_the_last_finished_item(carriers: int, tmp_path: Path) -> None:
+    with connect(tmp_path / "a.durable.db", carriers=carriers, durability="process"):
+        assert walking["a"]() == [30, 40]
+
+
 @step(name="again.say")
 def say() -> None:
     print("hello")
