@@ -252,7 +252,7 @@ class Client:
             sentence=sentence if status == "paused" else None,
             waits=record.waits,
         )
-        self._commit_seized(Commit(record.key, record.lease, record.mail, [row], now, orders=orders, release=release))
+        self._commit_seized(Commit(record.key, record.lease, record.mail, [row], now, taken=orders, release=release))
 
     # freezing
 

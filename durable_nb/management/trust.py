@@ -136,7 +136,7 @@ def _release(store: Store, record: RunRecord, old: list[int], now: float) -> Non
     ready = min(record.ready_at if record.ready_at is not None else now, now) if is_live else None
     release = Release(record.status, ready, record.reason, record.sentence, record.waits, record.outcome)
     while (present := store.run_by_key(record.key)) is not None:
-        commit = Commit(record.key, record.lease, present.mail, (), record.updated_at, orders=old, release=release)
+        commit = Commit(record.key, record.lease, present.mail, (), record.updated_at, taken=old, release=release)
         try:
             store.commit(commit)
         except MailArrived:

@@ -109,7 +109,7 @@ def _parked(lease: Lease, reason: str, sentence: str, ask: int | None) -> None:
 def _orders(lease: Lease) -> dict[str, Any]:
     """A pause takes the mail that ordered it with it, or it would pause again after every resume."""
     orders = [mail.seq for mail in lease.shared.store.mail(lease.record.key) if mail.kind == "pause"]
-    return {"orders": orders} if orders else {}
+    return {"taken": orders} if orders else {}
 
 
 class Waits(msgspec.Struct, frozen=True, omit_defaults=True):

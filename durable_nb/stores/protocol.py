@@ -44,6 +44,12 @@ class RunRecord(NamedTuple):
     lease: int
     owner: int | None
     mail: int  # highest inbox number ever put
+    base: int = 0  # the event before the present execution's first one
+    parent: int | None = None  # the run that asked for this one, and with which ask
+    parent_ask: int | None = None
+    note: bytes | None = None  # wire form of a Value: the run's own word on how far it is
+    noted: int = 0  # how often the note has changed
+    origin: str | None = None  # the id of the run this one was forked from
 
 
 class NewRun(NamedTuple):
@@ -59,6 +65,9 @@ class NewRun(NamedTuple):
     ready_at: float
     owner: int | None
     payloads: tuple[str, ...]
+    parent: int | None = None
+    parent_ask: int | None = None
+    origin: str | None = None
 
 
 class Mail(NamedTuple):
@@ -86,6 +95,21 @@ class NewMail(NamedTuple):
     value: bytes
     sender: str
     wakes: bool
+
+
+class Message(NamedTuple):
+    """Mail from one run to another, put with the commit of the sender; to a run that is gone or ended it goes nowhere."""
+
+    run: str  # its id
+    uid: str | None  # only if it is still this very run; None = whatever run has the id
+    mail: NewMail
+
+
+class Told(NamedTuple):
+    """What became of a signal: told, repeated (its key is known), early (kept until the run starts), ended, unknown."""
+
+    what: str
+    run: int | None
 
 
 class NewWork(NamedTuple):
@@ -123,6 +147,23 @@ class Release(NamedTuple):
     outcome: bytes | None = None
 
 
+class Execution(NamedTuple):
+    """The next execution of a run, which continues as new; its `started` row is the last of the commit."""
+
+    base: int
+    code: str
+    version: str | None
+    arguments: bytes
+
+
+class IdTaken(Exception):
+    """Another run has the id of a run that the commit was to create; nothing was written."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id)
+        self.id = id
+
+
 class Commit(NamedTuple):
     """Everything one turn changes, all or nothing, under the lease."""
 
@@ -132,11 +173,17 @@ class Commit(NamedTuple):
     rows: Sequence[Row]
     at: float
     consumed: int = 0  # mail up to this number is deleted: it is in `rows` now
-    orders: Sequence[int] = ()  # single pieces of mail that are deleted too: orders that have been followed
+    taken: Sequence[int] = ()  # single pieces of mail that are deleted too: orders followed, signals received
+    returned: Sequence[Mail] = ()  # mail put back under its old number: signals whose receiver gave them back
     work: Sequence[NewWork] = ()
     dropped: Sequence[int] = ()  # asks whose work rows are deleted
     payloads: Sequence[tuple[int, str]] = ()  # (seq of the row that refers to it, digest)
     code: str | None = None  # the run is pinned to this code from now on
+    starts: Sequence[NewRun] = ()  # children and detached runs; IdTaken when one's id belongs to another uid
+    messages: Sequence[Message] = ()
+    state: Sequence[tuple[str, bytes | None]] = ()  # (key, wire form of a Value; None = removed), in order
+    note: bytes | None = None
+    next: Execution | None = None
     release: Release | None = None
 
 
@@ -195,7 +242,7 @@ class Query(NamedTuple):
 
 
 class Store(Protocol):
-    """A log: runs, their histories, mail, work, code, payloads, output. Thread-safe; owned by one process."""
+    """A log: runs, their histories, mail, work, state, code, payloads, output. Thread-safe; owned by one process."""
 
     # turns
     def start(self, new: NewRun) -> tuple[RunRecord, bool]:
@@ -236,6 +283,17 @@ class Store(Protocol):
 
     def tell(self, run: int, mail: NewMail, now: float) -> bool:
         """Put mail for a run; False when the run is gone or ended."""
+        ...
+
+    def signal(self, id: str, mail: NewMail, now: float, before_start: bool) -> Told:
+        """Put a signal for the run of that id. A key known to the run and name is reported and not put again.
+
+        `before_start` keeps it for 7 days when no run has the id; the start of that run takes it into its inbox.
+        """
+        ...
+
+    def wrest(self, key: int, owner: int) -> RunRecord | None:
+        """`seize`, but from whoever holds the run, to end it at once; None when it is gone."""
         ...
 
     # work
@@ -289,6 +347,14 @@ class Store(Protocol):
 
     def similar_ids(self, id: str, limit: int = 3) -> list[str]:
         """Ids that look like this one, for error messages."""
+        ...
+
+    def state(self, run: int) -> dict[str, bytes]:
+        """The run's own data as it is now, by key: the wire forms of Values."""
+        ...
+
+    def children(self, run: int) -> list[RunRecord]:
+        """The runs that this run asked for, oldest first."""
         ...
 
     def put_code(self, code: CodeRecord) -> None:

@@ -179,8 +179,8 @@ def _apply_rest(connection: Connection, commit: Commit) -> None:
     run, at = commit.run, commit.at
     if commit.consumed:
         connection.execute(SQL["consume"], (run, commit.consumed))
-    if commit.orders:
-        connection.executemany(SQL["follow"], [(run, seq) for seq in commit.orders])
+    if commit.taken:
+        connection.executemany(SQL["follow"], [(run, seq) for seq in commit.taken])
     if commit.work:
         added = [
             (

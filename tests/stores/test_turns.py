@@ -199,7 +199,7 @@ def test_consumed_mail_and_followed_orders_are_deleted_and_no_other(store: Sqlit
         store.tell(run.key, letter(), 11.0)
     store.tell(other.key, letter(), 11.0)
     numbers = [mail.seq for mail in store.mail(run.key)]
-    store.commit(turn(run, row(2), mail=numbers[-1], consumed=numbers[1], orders=[numbers[3]]))
+    store.commit(turn(run, row(2), mail=numbers[-1], consumed=numbers[1], taken=[numbers[3]]))
     assert [mail.seq for mail in store.mail(run.key)] == [numbers[2], numbers[4]]
     assert [mail.seq for mail in store.mail(run.key, after=numbers[2])] == [numbers[4]]
     assert len(store.mail(other.key)) == 1
