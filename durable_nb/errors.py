@@ -9,6 +9,7 @@ DurableError
 │   ├── RunConflict         the id belongs to another run
 │   ├── UnknownRun          no run of that id                              (also a LookupError)
 │   ├── UnknownCode         no definition of that flow or step, here or in the log
+│   ├── SignalRejected      a signal that does not fit what the flow waits for  (also a TypeError)
 │   ├── Unstorable          a value that cannot go into the log            (also a TypeError)
 │   ├── Uncapturable        code that cannot travel as source              (also a TypeError)
 │   └── Untrusted           a log from elsewhere; looking is free, running is not
@@ -27,6 +28,8 @@ DurableError
 ├── RunParked               the run waits for a person
 ├── RunPaused               the run was paused while it was being carried
 └── RunCancelled            the run was cancelled
+
+Cancelled (a BaseException): raised in the code of a flow that is being cancelled.
 
 DurableWarning (a UserWarning): what works, but perhaps not as its reader expects.
 """
@@ -73,6 +76,10 @@ class UnknownRun(Refused, LookupError):
 
 class UnknownCode(Refused):
     """This process has no definition of that name and the log holds none; run the cell or import the module."""
+
+
+class SignalRejected(Refused, TypeError):
+    """The signal does not fit the type that the flow waits for."""
 
 
 class Unstorable(Refused, TypeError):
@@ -141,6 +148,10 @@ class RunParked(DurableError):
 
 class RunPaused(DurableError):
     """The run is paused; run.resume() goes on."""
+
+
+class Cancelled(BaseException):
+    """The run is being cancelled: clean up and let this pass. A BaseException, so that `except Exception` lets it pass."""
 
 
 class RunCancelled(DurableError):

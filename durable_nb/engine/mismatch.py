@@ -42,6 +42,12 @@ def found_wait(row: e.Row, rows: Sequence[e.Row], line: str) -> Mismatch:
     return Mismatch(row.seq, sentence, _columns(rows, row.seq, "(the flow waits here)"), line)
 
 
+def found_drop(row: e.Row, rows: Sequence[e.Row], line: str) -> Mismatch:
+    """The log says that the code gave an ask up, and the code still holds it."""
+    sentence = f"the flow does not fit its history: it still holds what event {row.seq} says it gave up (event {row.ref})"
+    return Mismatch(row.seq, sentence, _columns(rows, row.seq, "(the flow still holds it)"), line)
+
+
 def found_extra(row: e.Row, ask: Ask, rows: Sequence[e.Row], line: str) -> Mismatch:
     """The code asks for something new where it had been waiting."""
     sentence = f"the flow does not fit its history: it asks for {_of_ask(ask)} where event {row.seq} answers a wait"
@@ -50,7 +56,7 @@ def found_extra(row: e.Row, ask: Ask, rows: Sequence[e.Row], line: str) -> Misma
 
 def _columns(rows: Sequence[e.Row], seq: int, found: str) -> str:
     """The asks around the place: those before it agree, then the one that does not, then what the log has next."""
-    asks = [row for row in rows if row.kind in e.ASKS or row.seq == seq]
+    asks = [row for row in rows if row.kind in e.CODE or row.seq == seq]
     place = next(index for index, row in enumerate(asks) if row.seq == seq)
     lines = [f"    {'in the log':{_WIDTH}}   in the code"]
     for row in asks[max(0, place - 3) : place]:
@@ -61,11 +67,12 @@ def _columns(rows: Sequence[e.Row], seq: int, found: str) -> str:
 
 
 def _of_row(row: e.Row) -> str:
-    return _cut(f"{row.seq} {row.kind} {row.name or ''} {_arguments(row.data) if row.kind == 'step' else ''}")
+    what = f"of event {row.ref}" if row.kind == "drop" else row.name or ""
+    return _cut(f"{row.seq} {row.kind} {what} {_arguments(row.data)}")
 
 
 def _of_ask(ask: Ask) -> str:
-    return _cut(f"{ask.kind} {ask.name or ''} {_arguments(ask.data) if ask.kind == 'step' else ''}")
+    return _cut(f"{ask.kind} {ask.name or ''} {_arguments(ask.data)}")
 
 
 def _arguments(data: bytes) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from durable_nb.engine.cursor import Ticket
+from durable_nb.engine.cursor import Ticket, Wait
 from durable_nb.history.calls import Ask
 from durable_nb.history.events import Row
 
@@ -13,8 +13,6 @@ class Replayer:
     def __init__(self) -> None:
         self.asked: list[Ask] = []
 
-    def exchange(
-        self, asks: Sequence[Ask], waiting: Sequence[Ticket], open: Mapping[int, Ticket]
-    ) -> Sequence[Row] | None:
-        self.asked.extend(asks)
+    def exchange(self, asks: Sequence[Ticket], wait: Wait | None, open: Mapping[int, Ticket]) -> Sequence[Row] | None:
+        self.asked.extend(ticket.ask for ticket in asks)
         return None

@@ -6,18 +6,29 @@ from typing import Any
 
 from msgspec import Struct
 
-from durable_nb.engine.cursor import Cursor, Suspended
+from durable_nb.engine.cursor import Cursor, Suspended, Ticket
 from durable_nb.engine.mismatch import Mismatch
-from durable_nb.history.calls import Ask
+from durable_nb.errors import Cancelled
 
 # What the present code is inside of: a Turn (flow code), a step's place, or None. Flows and runtime set it.
 place: ContextVar[Any] = ContextVar("durable_nb_place", default=None)
 
 
+class ContinueAsNew(BaseException):
+    """The flow begins again with these arguments, in a history of its own. Let it pass."""
+
+    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        super().__init__()
+        self.given = args, kwargs
+
+
 class Turn:
     """The code of a run while it runs: who it is, its cursor, and what is kept for it until the turn is over."""
 
-    __slots__ = ("chance", "cursor", "execution", "handed", "id", "raised", "reader", "run_uid", "sink", "version")
+    __slots__ = (
+        "chance", "cursor", "execution", "handed", "id", "loop", "patches", "raised", "reader", "run_uid", "sink", "state",
+        "version",
+    )  # fmt: skip
 
     def __init__(self, id: str, run_uid: str, execution: int, version: str | None, cursor: Cursor, reader: Any) -> None:
         self.id = id
@@ -28,15 +39,18 @@ class Turn:
         self.reader = reader  # values in and out of the log, given by whoever carries the run
         self.chance: Any = None  # the run's one random.Random, made on first use
         self.sink: Any = None  # where its output goes
+        self.loop: Any = None  # of an async flow
+        self.state: dict[str, Any] = {}  # the run's own data as the code sees it: key -> Value
+        self.patches: dict[str, bool] = {}
         self.raised: dict[int, BaseException] = {}  # answer's seq -> the exception the code got for it
         self.handed: dict[int, Any] = {}  # answer's seq -> a large value that need not be read from the log
 
 
 class Returned(Struct, frozen=True):
-    """The flow returned; `unsent` asks it had begun and never waited for."""
+    """The flow returned; `unsent` is what it had asked and never waited for."""
 
     value: Any
-    unsent: list[Ask]
+    unsent: list[Ticket]
 
 
 class Raised(Struct, frozen=True):
@@ -44,7 +58,22 @@ class Raised(Struct, frozen=True):
 
     error: BaseException
     answer: int | None
-    unsent: list[Ask]
+    unsent: list[Ticket]
+
+
+class CancelledRun(Struct, frozen=True):
+    """The run was being cancelled and its flow let that pass."""
+
+    reason: str
+    unsent: list[Ticket]
+
+
+class Continued(Struct, frozen=True):
+    """The flow begins again with these arguments."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    unsent: list[Ticket]
 
 
 class Waiting(Struct, frozen=True):
@@ -67,7 +96,7 @@ class Swallowed(Struct, frozen=True):
     line: str
 
 
-Outcome = Returned | Raised | Waiting | Interrupted | Mismatched | Swallowed
+Outcome = Returned | Raised | CancelledRun | Continued | Waiting | Interrupted | Mismatched | Swallowed
 
 
 def run_turn(turn: Turn, code: Callable[[], Any]) -> Outcome:
@@ -83,14 +112,20 @@ def run_turn(turn: Turn, code: Callable[[], Any]) -> Outcome:
         return Mismatched(found)
     except KeyboardInterrupt:
         return Interrupted()
+    except ContinueAsNew as again:
+        args, kwargs = again.given
+        return _checked(cursor, lambda unsent: Continued(args, kwargs, unsent))
     except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
         caught = error
+        if isinstance(caught, Cancelled) and cursor.cancelling is not None:
+            reason = str(caught)
+            return _checked(cursor, lambda unsent: CancelledRun(reason, unsent))
         return _checked(cursor, lambda unsent: Raised(caught, _cause(turn, caught), unsent))
     finally:
         place.reset(token)
 
 
-def _checked(cursor: Cursor, outcome: Callable[[list[Ask]], Outcome]) -> Outcome:
+def _checked(cursor: Cursor, outcome: Callable[[list[Ticket]], Outcome]) -> Outcome:
     """The outcome of code that ended by itself, unless it had been told to stop or the log goes on."""
     if isinstance(cursor.closed, Mismatch):
         return Mismatched(cursor.closed)

@@ -2,14 +2,17 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
 from durable_nb.durations import Duration, seconds
+from durable_nb.engine.turn import Turn
 from durable_nb.errors import BadOption, NotInFlow
 from durable_nb.flows.advice import advise
+from durable_nb.flows import children
+from durable_nb.flows.futures import Future
 from durable_nb.flows.host import StartOptions, current_host
-from durable_nb.flows.place import step_place, turn_or_none
+from durable_nb.flows.place import step_place, turn_here, turn_or_none
 from durable_nb.flows.registry import public_name, register
 from durable_nb.flows.run import Run, checked_id
 from durable_nb.flows.signature import Arguments
@@ -32,6 +35,7 @@ class Flow(Generic[P, R]):
         self.name = name
         self.options_ = options
         self.owner = owner  # the class of a method flow, once known
+        self.is_async = inspect.iscoroutinefunction(function)
         self.is_method = owner is not None
         self.arguments = Arguments(function, f"flow `{name}`", skip_self=owner is not None)
 
@@ -39,16 +43,40 @@ class Flow(Generic[P, R]):
         return Run(checked_id(id), self, self.options_)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Carry a new run with an automatic id here and return its result."""
-        self._refuse()
+        """Carry a new run with an automatic id here and return its result; in a flow, call it as a child."""
+        turn = self._turn()
+        if turn is not None:
+            return children.call(turn, self, None, args, kwargs, self.options_)  # type: ignore[no-any-return]
         result: R = current_host().carry(self, None, args, kwargs, self.options_)
         return result
 
     def start(self, *args: P.args, **kwargs: P.kwargs) -> Run:
-        """Start a new run with an automatic id in the background."""
-        self._refuse()
+        """Start a new run with an automatic id in the background; in a flow, one that outlives it."""
+        turn = self._turn()
+        if turn is not None:
+            return Run(children.start(turn, self, None, args, kwargs, self.options_), self, self.options_)
         host = current_host()
         return Run(host.start(self, None, args, kwargs, self.options_), self, self.options_, host)
+
+    def spawn(self, *args: P.args, **kwargs: P.kwargs) -> Future[Any]:
+        """Begin a child beside the flow; `.result()` waits for it."""
+        return children.spawn(turn_here(f"`{self.name}.spawn`"), self, None, args, kwargs, self.options_)
+
+    def start_many(self, calls: Iterable[Any]) -> list[Run]:
+        """Start a run for each item in the background, many in one commit: a tuple holds arguments, or (id, arguments)."""
+        if turn_or_none() is not None:
+            raise NotInFlow(f"start_many works outside flows; use .map or .spawn in a flow, at {calling_line()}")
+        host = current_host()
+        return [Run(id, self, self.options_, host) for id in host.start_many(self, calls, self.options_)]
+
+    def _turn(self) -> Turn | None:
+        """The turn of the calling flow; refuses steps, whose second attempt would begin a second run."""
+        if step_place() is not None:
+            raise NotInFlow(
+                f"flow `{self.name}` called in a step, at {calling_line()}: give it an id, `{self.name}[id](…)`, "
+                "so that a second attempt of the step finds the same run"
+            )
+        return turn_or_none()
 
     def options(
         self, *, on_conflict: str = "match", delay: Duration | None = None, version: str | None = None
@@ -83,17 +111,6 @@ class Flow(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<flow {self.name}{inspect.signature(self.function)}>"
-
-    def _refuse(self) -> None:
-        if turn_or_none() is not None:
-            raise NotInFlow(
-                f"flow `{self.name}` called in another flow, at {calling_line()}; children come with a later version"
-            )
-        if step_place() is not None:
-            raise NotInFlow(
-                f"flow `{self.name}` called in a step, at {calling_line()}: give it an id, `{self.name}[id](…)`, "
-                "so that a second attempt of the step finds the same run"
-            )
 
 
 def _check_constructor(owner: type, name: str) -> None:
@@ -142,8 +159,6 @@ def _check(function: Any) -> None:
         _refuse_definition("a lambda cannot be a flow; define it with def, so that its code can be stored and named")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         _refuse_definition(f"`{name}` is a generator; a flow is a plain def that returns its result")
-    if inspect.iscoroutinefunction(function):
-        _refuse_definition(f"`{name}` is an async def; async flows come with a later version, use a plain def")
 
 
 def _refuse_definition(sentence: str) -> NoReturn:

@@ -4,20 +4,27 @@ import random as chance
 import uuid
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from durable_nb.durations import Duration, as_datetime, moment
-from durable_nb.engine.turn import Turn
+from durable_nb.engine.turn import ContinueAsNew, Turn
 from durable_nb.errors import NotInFlow
-from durable_nb.flows.futures import Future
+from durable_nb.flows.futures import Asked, Future, Signalled
+from durable_nb.flows.expected import Expected, checked_mailbox
 from durable_nb.flows.place import StepPlace, step_place, turn_here
+from durable_nb.flows.state import kept_small
 from durable_nb.history import calls
+from durable_nb.where import calling_line
 
 T = TypeVar("T")
+
+LONG = 10_000  # events after which a flow that goes on for ever should begin a new execution
 
 
 def sleep(duration: Duration | datetime) -> None:
     """Wait that long, or until that moment. The flow may be killed meanwhile; the time goes on."""
+    if turn_here("sleep").loop is not None:
+        raise NotInFlow(f"write `await asyncio.sleep(…)` or `await timer(…)` in an async flow, at {calling_line()}")
     _timer("sleep", duration).result()
 
 
@@ -29,7 +36,38 @@ def timer(duration: Duration | datetime) -> Future[None]:
 def _timer(verb: str, duration: Duration | datetime) -> Future[None]:
     turn = turn_here(verb)
     due = moment(duration, turn.reader.now())
-    return Future(turn, turn.cursor.begin(calls.Ask("timer", None, calls.encode(calls.TimerCall(due)))))
+    return Asked(turn, turn.cursor.begin(calls.Ask("timer", None, calls.encode(calls.TimerCall(due)))))
+
+
+def signal(name: str, type: Any = Any) -> Future[Any]:
+    """Take a turn at the mailbox of that name; `.result()` waits for a signal that fits the type."""
+    turn = turn_here("signal")
+    expected = Expected(type)
+    ask = calls.Ask("signal", checked_mailbox(name), calls.encode(calls.SignalCall(expected.schema)), expected)
+    return Signalled(turn, turn.cursor.begin(ask), expected.convert)
+
+
+def note(value: Any) -> None:
+    """Say how far the run is: one short text or value, for people; `run.note` shows the last one."""
+    turn = turn_here("note")
+    turn.cursor.begin(calls.Ask("note", None, calls.encode(calls.Held(kept_small(turn, value, "note", "the note")))))
+
+
+def patched(id: str) -> bool:
+    """True in runs that reach this place with the newer code, False for ever in those that had passed it before."""
+    turn = turn_here("patched")
+    known = turn.patches.get(id)
+    if known is None:
+        known = turn.patches[id] = turn.cursor.is_next("patched", id)
+        if known:
+            turn.cursor.begin(calls.Ask("patched", id, b"{}"))
+    return known
+
+
+def continue_as_new(*args: Any, **kwargs: Any) -> NoReturn:
+    """End this execution and begin the next one with these arguments: same run, empty history."""
+    turn_here("continue_as_new")
+    raise ContinueAsNew(args, kwargs)
 
 
 def now() -> datetime:
@@ -63,6 +101,11 @@ class CurrentRun(NamedTuple):
     version: str | None
     is_replaying: bool
     history_length: int
+
+    @property
+    def should_continue_as_new(self) -> bool:
+        """Whether the history has become long enough to begin anew."""
+        return self.history_length >= LONG
 
 
 def current_run() -> CurrentRun:

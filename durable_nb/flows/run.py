@@ -6,8 +6,11 @@ from typing import Any
 
 from durable_nb.durations import Duration, seconds
 from durable_nb.errors import BadId, NotInFlow
+from durable_nb.flows import children
+from durable_nb.flows.expected import checked_mailbox
+from durable_nb.flows.futures import Future
 from durable_nb.flows.host import Host, StartOptions, current_host
-from durable_nb.flows.place import turn_or_none
+from durable_nb.flows.place import turn_here, turn_or_none
 from durable_nb.history.events import AnyEvent
 from durable_nb.stores.protocol import OutputRecord, RunRecord
 from durable_nb.where import calling_line
@@ -45,15 +48,24 @@ class Run:
         return self._host or current_host()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Start or attach, carry the run here, and return its result."""
-        self._refuse_in_flow()
+        """Start or attach, carry the run here, and return its result; in a flow, call it as a child."""
+        turn = turn_or_none()
+        if turn is not None:
+            return children.call(turn, self._flow, self.id, args, kwargs, self._options)
         return self.host.carry(self._flow, self.id, args, kwargs, self._options)
 
     def start(self, *args: Any, **kwargs: Any) -> "Run":
-        """Start or attach; the run goes on in the background."""
-        self._refuse_in_flow()
+        """Start or attach; the run goes on in the background, in a flow too: it outlives the flow."""
+        turn = turn_or_none()
+        if turn is not None:
+            children.start(turn, self._flow, self.id, args, kwargs, self._options)
+            return self
         host = self.host
         return Run(host.start(self._flow, self.id, args, kwargs, self._options), self._flow, self._options, host)
+
+    def spawn(self, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Begin it as a child beside the flow."""
+        return children.spawn(turn_here("spawn"), self._flow, self.id, args, kwargs, self._options)
 
     @property
     def record(self) -> RunRecord:
@@ -78,10 +90,63 @@ class Run:
     def arguments(self) -> dict[str, Any]:
         return self.host.arguments(self.id)
 
+    @property
+    def note(self) -> Any:
+        """What the run last said about itself with `note(…)`."""
+        return self.host.note(self.id)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The run's own data as it is now."""
+        return self.host.state(self.id)
+
+    @property
+    def parent(self) -> "Run | None":
+        """The run that called or started it."""
+        found = self.host.parent(self.id)
+        return None if found is None else Run(found, host=self._host)
+
+    @property
+    def children(self) -> "list[Run]":
+        """The runs that it called or started, oldest first."""
+        return [Run(id, host=self._host) for id in self.host.children(self.id)]
+
     def result(self, timeout: Duration | None = None) -> Any:
         """Wait for the end: the flow's value, or its failure raised; TimeoutError when it takes longer."""
-        self._refuse_in_flow()
+        turn = turn_or_none()
+        if turn is not None:
+            return children.watch(turn, self.id).result(timeout)
         return self.host.result(self.id, None if timeout is None else seconds(timeout))
+
+    def wait_for_note(self, after: Any = None, timeout: Duration | None = None) -> Any:
+        """Wait until the note is another one than `after`, and return it; TimeoutError when it takes longer."""
+        self._refuse_in_flow()
+        return self.host.wait_for_note(self.id, after, None if timeout is None else seconds(timeout))
+
+    def signal(self, name: str, value: Any = None, key: str | None = None, before_start: bool = False) -> str:
+        """Put a signal into the run's mailbox of that name: "told", "repeated" (the key is known), "early"."""
+        turn = turn_or_none()
+        if turn is not None:
+            told: str = children.tell(turn, "signal", self.id, checked_mailbox(name), key, value)
+            return told
+        return self.host.signal(self.id, checked_mailbox(name), value, key, before_start)
+
+    def resume_step(self, step: Any, *args: Any, **kwargs: Any) -> str:
+        """Go on with a step that waits by `step.when_signalled()`."""
+        return self.signal(f"step:{step.name}", (step.arguments.checked(args, kwargs), kwargs))
+
+    def cancel(self, reason: str = "") -> None:
+        """Ask the run to end: its flow gets `Cancelled` and may clean up for ten minutes."""
+        turn = turn_or_none()
+        if turn is not None:
+            children.tell(turn, "cancel", self.id, value=None if not reason else reason)
+            return
+        self.host.cancel(self.id, reason)
+
+    def terminate(self, reason: str = "") -> None:
+        """End the run at once, without clean-up."""
+        self._refuse_in_flow()
+        self.host.terminate(self.id, reason)
 
     def why(self) -> str:
         """One sentence: what the run is doing or waiting for, and what you can do about it."""
@@ -113,6 +178,9 @@ class Run:
         self.host.freeze(self.id, path)
 
     def __await__(self) -> Any:
+        turn = turn_or_none()
+        if turn is not None:
+            return children.watch(turn, self.id).__await__()
         import asyncio  # noqa: PLC0415 - asyncio is 60 ms of import that most scripts never need
 
         return asyncio.to_thread(self.result).__await__()
@@ -130,7 +198,7 @@ class Run:
     def _refuse_in_flow(self) -> None:
         if turn_or_none() is not None:
             raise NotInFlow(
-                f"a flow cannot call, start or await other runs in this version, at {calling_line()}; do it in a step"
+                f"of another run a flow can use start, signal, cancel and result, at {calling_line()}; do this in a step"
             )
 
 

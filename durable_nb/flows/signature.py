@@ -37,6 +37,11 @@ class Arguments:
             raise BadArguments(f"{self._what}{self._signature}: {cause}") from None
         return dict(bound.arguments)
 
+    def checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """The positional arguments as they are, after BadArguments if they do not fit."""
+        self.named(args, kwargs)
+        return args
+
     def call_form(self, named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """What to call the function with, from stored arguments; BadArguments if the function has changed too much."""
         bound = inspect.BoundArguments(self._signature, named)

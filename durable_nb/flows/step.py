@@ -2,17 +2,18 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from durable_nb.codec.values import plain_json
 from durable_nb.durations import Duration
 from durable_nb.engine.turn import Turn
 from durable_nb.errors import BadOption, NotInFlow
-from durable_nb.flows.futures import Future
+from durable_nb.flows.futures import Asked, Future, Gathered, Mapped
 from durable_nb.flows.outcome import outcome_of
 from durable_nb.flows.place import turn_here, turn_or_none
 from durable_nb.flows.policy import Retry, StepOptions, step_options
+from durable_nb.flows.primitives import signal
 from durable_nb.flows.registry import public_name, register
 from durable_nb.flows.signature import Arguments
 from durable_nb.history import calls
@@ -62,6 +63,9 @@ class Step(Generic[P, R]):
         if turn is None:
             return self.function(*args, **kwargs) if self.instance is None else self._bound_call(args, kwargs)
         if self.is_async:
+            if turn.loop is not None:
+                begun: Any = Asked(turn, turn.cursor.begin(self._ask(turn, args, kwargs, True)))
+                return begun  # type: ignore[no-any-return]
             raise NotInFlow(
                 f"`{self.name}` is an async step and this flow is a plain def: "
                 f"write `{self.name}.spawn(…).result()`, at {calling_line()}"
@@ -73,7 +77,34 @@ class Step(Generic[P, R]):
     def spawn(self, *args: P.args, **kwargs: P.kwargs) -> Future[Any]:
         """Begin the step beside the flow; `.result()` waits for it."""
         turn = turn_here(f"`{self.name}.spawn`")
-        return Future(turn, turn.cursor.begin(self._ask(turn, args, kwargs, True)))
+        return Asked(turn, turn.cursor.begin(self._ask(turn, args, kwargs, True)))
+
+    def map(self, items: Iterable[Any], limit: int | None = None) -> Future[list[Any]]:
+        """Begin the step for each item, at most `limit` at a time; `.result()` is the list of values in order."""
+        turn = turn_here(f"`{self.name}.map`")
+        if limit is not None and limit < 1:
+            raise BadOption(f"limit={limit!r}: how many may run at a time, 1 or more")
+        chosen = list(items)
+        if limit is None or limit >= len(chosen):
+            return Gathered(turn, [self._spawned(turn, item) for item in chosen], False)
+        return Mapped(turn, lambda item: self._spawned(turn, item), chosen, limit)
+
+    def when_signalled(self) -> R:
+        """Wait for `run.resume_step(step, *args)` and call the step with what came."""
+        turn = turn_here(f"`{self.name}.when_signalled`")
+        awaited = signal(f"step:{self.name}")
+        if turn.loop is not None:
+            return self._when_awaited(awaited)  # type: ignore[return-value]
+        args, kwargs = awaited.result()
+        return self(*args, **kwargs)
+
+    async def _when_awaited(self, awaited: Future[Any]) -> Any:
+        args, kwargs = await awaited
+        result: Any = self(*args, **kwargs)
+        return await result if self.is_async else result
+
+    def _spawned(self, turn: Turn, item: Any) -> Future[Any]:
+        return Asked(turn, turn.cursor.begin(self._ask(turn, (item,), {}, True)))
 
     def options(self, **options: Any) -> "Step[P, R]":
         """The same step with other options."""

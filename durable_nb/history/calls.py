@@ -11,6 +11,7 @@ from durable_nb.errors import Corrupt
 from durable_nb.history.events import Row
 from durable_nb.history.values import ARGUMENTS, SAFE, Value, inner_values
 
+_NEVER_COMPARED = frozenset({"timer", "signal", "note", "patched", "unset"})
 _COMPARED = 64 * 1024  # arguments above this size are compared by nothing but their presence
 
 
@@ -28,8 +29,36 @@ class TimerCall(Struct, frozen=True):
     due: float
 
 
-Call = StepCall | TimerCall
-KINDS: dict[str, type[StepCall] | type[TimerCall]] = {"step": StepCall, "timer": TimerCall}
+class SignalCall(Struct, frozen=True, omit_defaults=True):
+    """A turn at a mailbox; the JSON schema of what is expected is never compared."""
+
+    type: Raw | None = None
+
+
+class FlowCall(Struct, frozen=True, omit_defaults=True):
+    """Another flow, called or started. Without `id` the child is named after this very ask."""
+
+    arguments: Value
+    id: str | None = None
+    version: str | None = None
+
+
+class RunCall(Struct, frozen=True, omit_defaults=True):
+    """Something about another run: its end, its state, or a message to it."""
+
+    run: str
+    mailbox: str | None = None
+    key: str | None = None
+    value: Value | None = None
+
+
+class Held(Struct, frozen=True):
+    """A value that the run keeps: in its state, or as its note."""
+
+    value: Value
+
+
+Call = StepCall | TimerCall | SignalCall | FlowCall | RunCall | Held
 
 _encoder = msgspec.json.Encoder()
 _step_decoder = msgspec.json.Decoder(StepCall)
@@ -65,13 +94,39 @@ def difference(ask: Ask, row: Row, check_arguments: bool = True) -> str | None:
         return f"the log has a {row.kind}, the code asks for a {ask.kind}"
     if row.name != ask.name:
         return f"the log has {row.kind} `{row.name}`, the code asks for `{ask.name}`"
-    if row.kind != "step" or row.data == ask.data or not check_arguments:
+    if row.data == ask.data or row.kind in _NEVER_COMPARED or not check_arguments:
         return None
     try:
+        if row.kind in ("child", "start"):
+            return _flow_difference(ask, row)
+        if row.kind == "set":
+            return argument_difference(_held(ask.data), _held(row.data))
+        if row.kind != "step":
+            return _run_difference(ask, row)
         logged = _step_decoder.decode(row.data).arguments
         return argument_difference(_step_decoder.decode(ask.data).arguments, logged)
     except (msgspec.MsgspecError, UnicodeDecodeError, Corrupt) as error:
         return f"the arguments in the log cannot be read: {error}"
+
+
+def _flow_difference(ask: Ask, row: Row) -> str | None:
+    logged, asked = (msgspec.json.decode(data, type=FlowCall) for data in (row.data, ask.data))
+    if logged.id != asked.id:
+        return f"the id was {logged.id!r} and is now {asked.id!r}"
+    return argument_difference(asked.arguments, logged.arguments)
+
+
+def _run_difference(ask: Ask, row: Row) -> str | None:
+    logged, asked = (msgspec.json.decode(data, type=RunCall) for data in (row.data, ask.data))
+    if (logged.run, logged.mailbox, logged.key) != (asked.run, asked.mailbox, asked.key):
+        return f"it was about run {logged.run!r} and is now about {asked.run!r}"
+    if logged.value is None or asked.value is None:
+        return None
+    return argument_difference(asked.value, logged.value)
+
+
+def _held(data: bytes) -> Value:
+    return msgspec.json.decode(data, type=Held).value
 
 
 def argument_difference(asked: Value, logged: Value) -> str | None:

@@ -3,15 +3,17 @@
 A row is a plain tuple, because replay reads hundreds of thousands of them a second and most are never decoded.
 `wire.event_of(row)` gives the typed event for looking, `wire.row_of(event)` writes one.
 
-    asks        step · timer                     what the code asked
-    answers     returned · raised · fired        what came back; `ref` is the seq of the ask
+    asks        step · timer · signal · child · start · watch · look · tell      what the code asked
+    marks       set · unset · note · patched · drop                what the code did, and needs no answer
+    answers     returned · raised · fired · received               what came back; `ref` is the seq of the ask
     attempts    attempt · attempt_failed · interrupted
-    the run     started · paused · resumed · parked · retried · code_changed · completed · failed · cancelled
+    the run     started · paused · resumed · parked · retried · code_changed · forked · rejected · cancelling ·
+                continued · completed · failed · cancelled
 """
 
 from typing import NamedTuple
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from durable_nb.history.failure import Failure
 from durable_nb.history.values import Value
@@ -28,9 +30,10 @@ class Row(NamedTuple):
     at: float
 
 
-ASKS = frozenset({"step", "timer"})
-ANSWERS = frozenset({"returned", "raised", "fired"})
-ENDINGS = frozenset({"completed", "failed", "cancelled"})
+ASKS = frozenset({"step", "timer", "signal", "child", "start", "watch", "look", "tell"})
+CODE = ASKS | {"set", "unset", "note", "patched", "drop"}  # what the code made, in its order
+ANSWERS = frozenset({"returned", "raised", "fired", "received"})
+ENDINGS = frozenset({"continued", "completed", "failed", "cancelled"})
 
 
 class Event(Struct, frozen=True, kw_only=True):
@@ -48,6 +51,7 @@ class Started(Event, frozen=True, kw_only=True):
     mark: str
     arguments: Value
     version: str | None = None
+    state: dict[str, Value] = {}  # the run's own data at the beginning of this execution
 
 
 class StepAsked(Event, frozen=True, kw_only=True):
@@ -63,6 +67,85 @@ class TimerAsked(Event, frozen=True, kw_only=True):
     """The flow asked to be woken at `due`."""
 
     due: float
+
+
+class SignalAsked(Event, frozen=True, kw_only=True):
+    """The flow takes its turn at a mailbox. `type` is the JSON schema of what it expects."""
+
+    name: str
+    type: Raw | None = None
+
+
+class ChildAsked(Event, frozen=True, kw_only=True):
+    """The flow called another flow; the child's id is its own where the call gave none."""
+
+    name: str
+    arguments: Value
+    id: str | None = None
+    version: str | None = None
+
+
+class StartAsked(Event, frozen=True, kw_only=True):
+    """The flow started a run that it does not wait for."""
+
+    name: str
+    arguments: Value
+    id: str | None = None
+    version: str | None = None
+
+
+class WatchAsked(Event, frozen=True, kw_only=True):
+    """The flow waits for the end of another run."""
+
+    run: str
+
+
+class LookAsked(Event, frozen=True, kw_only=True):
+    """The flow looked at the state of another run."""
+
+    name: str
+    run: str
+
+
+class TellAsked(Event, frozen=True, kw_only=True):
+    """The flow sent a signal to another run, or cancelled it (`name` is the verb)."""
+
+    name: str
+    run: str
+    mailbox: str | None = None
+    key: str | None = None
+    value: Value | None = None
+
+
+class StateSet(Event, frozen=True, kw_only=True):
+    """The flow set a key of the run's own data."""
+
+    name: str
+    value: Value
+
+
+class StateRemoved(Event, frozen=True, kw_only=True):
+    """The flow removed a key of the run's own data."""
+
+    name: str
+
+
+class Noted(Event, frozen=True, kw_only=True):
+    """The flow said how far it is."""
+
+    value: Value
+
+
+class Patched(Event, frozen=True, kw_only=True):
+    """The run has the newer code at the place of this patch."""
+
+    name: str
+
+
+class Dropped(Event, frozen=True, kw_only=True):
+    """The flow gave an ask up: it lost a race, or was cancelled."""
+
+    ref: int
 
 
 class Returned(Event, frozen=True, kw_only=True):
@@ -83,6 +166,29 @@ class Fired(Event, frozen=True, kw_only=True):
     """A timer is due."""
 
     ref: int
+
+
+class Received(Event, frozen=True, kw_only=True):
+    """A signal for a wait. `mail` is its number in the inbox, where it goes back to when the flow gives it back."""
+
+    ref: int
+    name: str
+    value: Value
+    mail: int
+    sender: str
+    sent_at: float
+    key: str | None = None
+
+
+class SignalRejected(Event, frozen=True, kw_only=True):
+    """A signal was not of the type that the flow waits for; the wait goes on."""
+
+    ref: int
+    name: str
+    value: Value
+    sentence: str
+    sender: str
+    key: str | None = None
 
 
 class AttemptStarted(Event, frozen=True, kw_only=True):
@@ -142,6 +248,26 @@ class CodeChanged(Event, frozen=True, kw_only=True):
     mark: str
 
 
+class Forked(Event, frozen=True, kw_only=True):
+    """What stands before this was copied from another run."""
+
+    origin: str
+    uid: str
+    at_event: int
+
+
+class Cancelling(Event, frozen=True, kw_only=True):
+    """Somebody wants the run to end: the flow gets `Cancelled`, and may clean up until `until`."""
+
+    reason: str
+    sender: str
+    until: float
+
+
+class Continued(Event, frozen=True, kw_only=True):
+    """This execution is over; the next one begins with new arguments."""
+
+
 class Completed(Event, frozen=True, kw_only=True):
     """The flow returned."""
 
@@ -165,6 +291,22 @@ AnyEvent = (
     Started
     | StepAsked
     | TimerAsked
+    | SignalAsked
+    | ChildAsked
+    | StartAsked
+    | WatchAsked
+    | LookAsked
+    | TellAsked
+    | StateSet
+    | StateRemoved
+    | Noted
+    | Patched
+    | Dropped
+    | Received
+    | SignalRejected
+    | Forked
+    | Cancelling
+    | Continued
     | Returned
     | Raised
     | Fired

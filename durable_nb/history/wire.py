@@ -24,12 +24,12 @@ class _Shape(NamedTuple):
     fields: tuple[str, ...]
 
 
-_NAMES: dict[type[e.Event], str] = {e.Started: "flow", e.StepAsked: "name"}
 _ALONE: dict[type[e.Event], str] = {e.Returned: "value", e.Raised: "failure", e.Completed: "value"}
 
 
 def _shape(event: type[e.Event]) -> _Shape:
-    name, alone = _NAMES.get(event), _ALONE.get(event)
+    name = "flow" if event is e.Started else "name" if "name" in event.__struct_fields__ else None
+    alone = _ALONE.get(event)
     columns = {"seq", "at", "ref", name}
     fields = [field for field in msgspec.structs.fields(event) if field.name not in columns]
     if alone is not None:
@@ -44,6 +44,22 @@ KINDS: dict[str, type[e.Event]] = {
     "started": e.Started,
     "step": e.StepAsked,
     "timer": e.TimerAsked,
+    "signal": e.SignalAsked,
+    "child": e.ChildAsked,
+    "start": e.StartAsked,
+    "watch": e.WatchAsked,
+    "look": e.LookAsked,
+    "tell": e.TellAsked,
+    "set": e.StateSet,
+    "unset": e.StateRemoved,
+    "note": e.Noted,
+    "patched": e.Patched,
+    "drop": e.Dropped,
+    "received": e.Received,
+    "rejected": e.SignalRejected,
+    "forked": e.Forked,
+    "cancelling": e.Cancelling,
+    "continued": e.Continued,
     "returned": e.Returned,
     "raised": e.Raised,
     "fired": e.Fired,
@@ -124,7 +140,7 @@ def decode_value(data: bytes) -> Value:
 
 
 class Ended(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How a run ended, as it lies in the run's own row: the event that ended it and what came of it."""
+    """How a run ended, as it lies in the run's own row: the event that ended it and what came of it (cancelled: nothing)."""
 
     seq: int
     value: Value | None = None
@@ -141,6 +157,8 @@ def ended_of(row: e.Row) -> bytes:
         return _encode(Ended(row.seq, value=event.value))
     if isinstance(event, e.RunFailed):
         return _encode(Ended(row.seq, failure=event.failure))
+    if isinstance(event, e.RunCancelled):
+        return _encode(Ended(row.seq))
     raise Corrupt(f"event {row.seq} ({row.kind}) does not end a run")
 
 

@@ -26,6 +26,10 @@ class Reader:
     def take(self, value: Value, uid: str, seq: int, kind: str, what: str) -> Any:
         return self._values.take(value, uid, seq, kind, what)
 
+    def keep_own(self, turn: Turn, value: Any, kind: str, what: str) -> Value:
+        """The form of a value that lies beside the run (its state, its note), marked for that place."""
+        return self._values.mark(self._values.keep(value, what), turn.run_uid, 0, kind)
+
     def give_up(self, turn: Turn, error: LogError | Untrusted) -> NoReturn:
         """What the log holds cannot be read: the run waits for a person, the flow's code never sees it."""
         self._park("untrusted" if isinstance(error, Untrusted) else "corrupt", str(error))

@@ -1,4 +1,4 @@
-"""Runs looked up, and what is kept beside them: code, payloads, output, the log's own row."""
+"""Runs looked up, and what is kept beside them: state, code, payloads, output, the log's own row."""
 
 import difflib
 from collections.abc import Sequence
@@ -35,6 +35,12 @@ class Records:
         else:
             statement = SQL["find"]
         return [RunRecord._make(each) for each in self._database.read(statement, query._asdict())]
+
+    def children(self, run: int) -> list[RunRecord]:
+        return [RunRecord._make(each) for each in self._database.read(SQL["children"], (run,))]
+
+    def state(self, run: int) -> dict[str, bytes]:
+        return dict(self._database.read(SQL["state"], (run,)))
 
     def counts(self) -> dict[str, int]:
         return dict(self._database.read(SQL["counts"]))

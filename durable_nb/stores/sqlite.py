@@ -15,6 +15,7 @@ from durable_nb.stores.checkpoint import Checkpointer
 from durable_nb.stores.connections import configure, raw, reading
 from durable_nb.stores.database import Database
 from durable_nb.stores.library import Connection, is_busy, log_error, sqlite
+from durable_nb.stores.mailing import Mailing
 from durable_nb.stores.migrate import migrate, refuse_foreign
 from durable_nb.stores.owners import Bytes, MemoryBytes, Owners, bytes_of
 from durable_nb.stores.records import Records
@@ -25,19 +26,21 @@ T = TypeVar("T")
 
 
 class SqliteStore:
-    """The verbs of the store, from the four rooms that hold them."""
+    """The verbs of the store, from the rooms that hold them."""
 
     def __init__(self, database: Database, checkpointer: Checkpointer, locks: Bytes | MemoryBytes) -> None:
         self.database = database
         self.checkpointer = checkpointer
-        turns, work, records = Turns(database), Work(database), Records(database)
-        admin, owners = Admin(database), Owners(database, locks)
+        turns, mailing, work = Turns(database), Mailing(database), Work(database)
+        records, admin, owners = Records(database), Admin(database), Owners(database, locks)
         self._owners = owners
 
-        self.start, self.claim, self.claim_run, self.seize = turns.start, turns.claim, turns.claim_run, turns.seize
+        self.start, self.claim, self.claim_run = turns.start, turns.claim, turns.claim_run
+        self.seize, self.wrest = turns.seize, turns.wrest
         self.commit, self.append, self.commit_many = turns.commit, turns.append, turns.commit_many
-        self.give_back = turns.give_back
-        self.history, self.mail, self.tell = turns.history, turns.mail, turns.tell
+        self.give_back, self.history = turns.give_back, turns.history
+
+        self.mail, self.tell, self.signal = mailing.mail, mailing.tell, mailing.signal
 
         self.claim_work, self.finish_work, self.postpone_work = work.claim_work, work.finish_work, work.postpone_work
         self.work, self.next_due = work.work, work.next_due
@@ -46,6 +49,7 @@ class SqliteStore:
         self.bury, self.owners = owners.bury, owners.owners
 
         self.run, self.run_by_key, self.find = records.run, records.run_by_key, records.find
+        self.children, self.state = records.children, records.state
         self.counts, self.similar_ids = records.counts, records.similar_ids
         self.put_code, self.code, self.latest_code = records.put_code, records.code, records.latest_code
         self.codes, self.replace_code_mark = records.codes, records.replace_code_mark

@@ -1,37 +1,34 @@
-"""Runs and their turns: start, claim, commit, mail."""
+"""Runs and their turns: start, claim, commit, let go."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from durable_nb.errors import LogError, LogFull, LogReadOnly
+from durable_nb.errors import LogFull, LogReadOnly
 from durable_nb.history.events import Row
+from durable_nb.stores.births import create
+from durable_nb.stores.commits import apply, apply_apart
 from durable_nb.stores.database import Database
 from durable_nb.stores.library import Connection, sqlite
-from durable_nb.stores.protocol import Commit, LeaseLost, Mail, MailArrived, NewMail, NewRun, Release, RunRecord
+from durable_nb.stores.protocol import Commit, NewRun, RunRecord
 from durable_nb.stores.queries import statements
 
 SQL = statements("turns")
-_WORK = statements("work")
 _RECORDS = statements("records")
 
 _APPEND = {1: SQL["append_1"], 2: SQL["append_2"], 3: SQL["append_3"]}
-_ENDED = frozenset({"completed", "failed", "cancelled"})
 
 
 class Turns:
-    """The verbs of carriers, and of those who write to them."""
+    """The verbs of carriers."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def start(self, new: NewRun) -> tuple[RunRecord, bool]:
         def work(connection: Connection) -> tuple[RunRecord, bool]:
-            inserted = connection.execute(SQL["start"], _run_columns(new)).fetchall()
-            if inserted:
-                key = inserted[0][0]
-                connection.execute(SQL["append"], (key, *new.started))
-                _refer(connection, key, [(new.started.seq, digest) for digest in new.payloads])
-                return _started(new, key), True
+            created = create(connection, new)
+            if created is not None:
+                return created, True
             (found,) = connection.execute(_RECORDS["run"], (new.id,)).fetchall()
             record = RunRecord._make(found)
             # The same uid means that this very call has been committed before and is tried again.
@@ -59,6 +56,9 @@ class Turns:
     def seize(self, key: int, owner: int) -> RunRecord | None:
         return self._taken(SQL["seize"], (key, owner))
 
+    def wrest(self, key: int, owner: int) -> RunRecord | None:
+        return self._taken(SQL["wrest"], (key, owner))
+
     def _taken(self, sql: str, parameters: tuple[Any, ...]) -> RunRecord | None:
         found = self._database.transact(lambda connection: connection.execute(sql, parameters).fetchall())
         return RunRecord._make(found[0]) if found else None
@@ -71,7 +71,7 @@ class Turns:
         return True
 
     def commit(self, commit: Commit) -> int:
-        return self._database.transact(lambda connection: _apply(connection, commit))
+        return self._database.transact(lambda connection: apply(connection, commit))
 
     def append(self, run: int, lease: int, mail: int, rows: Sequence[Row]) -> int:
         parameters: list[Any] = [run, lease, mail]
@@ -86,141 +86,9 @@ class Turns:
 
     def commit_many(self, commits: Sequence[Commit]) -> list[int | Exception]:
         def work(connection: Connection) -> list[int | Exception]:
-            return [_apart(connection, commit) for commit in commits]
+            return [apply_apart(connection, commit) for commit in commits]
 
         return self._database.transact(work)
 
     def history(self, run: int, after: int = 0) -> list[Row]:
         return list(map(Row._make, self._database.read(SQL["history"], (run, after))))
-
-    def mail(self, run: int, after: int = 0) -> list[Mail]:
-        return [Mail._make(each) for each in self._database.read(SQL["mail"], (run, after))]
-
-    def tell(self, run: int, mail: NewMail, now: float) -> bool:
-        return self._database.transact(lambda connection: put_mail(connection, run, mail, now))
-
-
-def put_mail(connection: Connection, run: int, mail: NewMail, now: float) -> bool:
-    """Put mail and raise the run's mark; False when the run is gone or ended."""
-    columns = {"run": run, "kind": mail.kind, "ask": mail.ask, "attempt": mail.attempt, "name": mail.name}
-    columns |= {"mail_key": mail.key, "value": mail.value, "sender": mail.sender, "now": now}
-    put = connection.execute(SQL["tell"], columns).fetchall()
-    if not put:
-        return False
-    connection.execute(SQL["raise_mail"], (run, put[0][0], now, mail.wakes))
-    return True
-
-
-def _started(new: NewRun, key: int) -> RunRecord:
-    """The row of a run that was created just now, without reading it."""
-    columns = _run_columns(new)
-    at = columns.pop("at")
-    return RunRecord(
-        key=key, execution=1, reason=None, sentence=None, waits=None, outcome=None,
-        created_at=at, updated_at=at, ended_at=None, mail=0, **columns,
-    )  # fmt: skip
-
-
-def _run_columns(new: NewRun) -> dict[str, Any]:
-    is_owned = new.owner is not None
-    return {
-        "id": new.id,
-        "uid": new.uid,
-        "flow": new.flow,
-        "version": new.version,
-        "status": "running" if is_owned else "pending",
-        "code": new.code,
-        "arguments": new.arguments,
-        "at": new.started.at,
-        "ready_at": None if is_owned else new.ready_at,
-        "lease": int(is_owned),
-        "owner": new.owner,
-    }
-
-
-def _apart(connection: Connection, commit: Commit) -> int | Exception:
-    """One commit of several: its error undoes nothing of the others."""
-    connection.execute("savepoint turn")
-    try:
-        outcome: int | Exception = _apply(connection, commit)
-    except (LogError, MailArrived, sqlite.IntegrityError) as error:
-        connection.execute("rollback to turn")
-        outcome = error
-    connection.execute("release turn")
-    return outcome
-
-
-def _apply(connection: Connection, commit: Commit) -> int:
-    """Write a turn inside a transaction; the run's mail mark."""
-    found = connection.execute(SQL["fence"], (commit.run,)).fetchone()
-    if found is None:
-        raise LeaseLost("the run was deleted meanwhile; nothing was written")
-    lease, owner, mail = found
-    if lease != commit.lease or owner is None:
-        if _is_done(connection, commit, is_free=lease == commit.lease):
-            return int(mail)
-        raise LeaseLost
-    if commit.release is not None and mail > commit.mail:
-        raise MailArrived
-    run = commit.run
-    try:
-        connection.executemany(SQL["append"], [(run, *row) for row in commit.rows])
-    except sqlite.IntegrityError as error:
-        if _is_done(connection, commit, is_free=False):
-            return int(mail)
-        raise LogError(
-            f"rows of run {run} are there already with other content: two carriers hold lease {lease}"
-        ) from error
-    _apply_rest(connection, commit)
-    return int(mail)
-
-
-def _apply_rest(connection: Connection, commit: Commit) -> None:
-    run, at = commit.run, commit.at
-    if commit.consumed:
-        connection.execute(SQL["consume"], (run, commit.consumed))
-    if commit.taken:
-        connection.executemany(SQL["follow"], [(run, seq) for seq in commit.taken])
-    if commit.work:
-        added = [
-            (
-                run,
-                new.ask,
-                new.begun + int(new.owner is not None),
-                at if new.due is None else new.due,
-                new.owner,
-                new.name,
-                new.data,
-            )
-            for new in commit.work
-        ]
-        connection.executemany(_WORK["add_work"], added)
-    if commit.dropped:
-        connection.executemany(_WORK["drop_work"], [(run, ask) for ask in commit.dropped])
-    _refer(connection, run, commit.payloads)
-    if commit.code is not None:
-        connection.execute(SQL["pin"], (run, commit.code))
-    if commit.release is not None:
-        _let_go(connection, run, commit.release, at, commit.mail > 0)
-
-
-def _let_go(connection: Connection, run: int, release: Release, at: float, had_mail: bool) -> None:
-    connection.execute(SQL["release"], {"run": run, "at": at, **release._asdict()})
-    if release.status in _ENDED:
-        if had_mail:
-            connection.execute(SQL["drop_mail"], (run,))
-        connection.execute(SQL["drop_all_work"], (run,))
-
-
-def _is_done(connection: Connection, commit: Commit, is_free: bool) -> bool:
-    """Whether this commit was made before: its rows are there, or, without rows, the lease it gives back is free."""
-    if not commit.rows:
-        return commit.release is not None and is_free
-    return all(connection.execute(SQL["row"], (commit.run, row.seq)).fetchone() == tuple(row) for row in commit.rows)
-
-
-def _refer(connection: Connection, run: int, payloads: Sequence[tuple[int, str]]) -> None:
-    for seq, digest in payloads:
-        if not connection.execute(_RECORDS["refer"], (run, seq, digest)).rowcount:
-            raise LogError(f"payload {digest} is not in the log; it has to be put before it is referred to")
-        connection.execute(_RECORDS["referred"], (digest,))

@@ -2,9 +2,9 @@
 
 from durable_nb.stores.database import Database
 from durable_nb.stores.library import Connection
+from durable_nb.stores.mailing import put_mail
 from durable_nb.stores.protocol import NewMail, WorkRecord
 from durable_nb.stores.queries import statements
-from durable_nb.stores.turns import put_mail
 
 SQL = statements("work")
 
@@ -31,7 +31,7 @@ class Work:
             attempt = (work.run, work.ask, work.attempt, work.owner)
             if not connection.execute(SQL["finish_work"], attempt).rowcount:
                 return False
-            return put_mail(connection, work.run, mail, now)
+            return put_mail(connection, work.run, mail, now) > 0
 
         return self._database.transact(finish)
 
@@ -40,7 +40,7 @@ class Work:
             attempt = (work.run, work.ask, work.attempt, work.owner, due)
             if not connection.execute(SQL["postpone_work"], attempt).rowcount:
                 return False
-            return put_mail(connection, work.run, mail, now)
+            return put_mail(connection, work.run, mail, now) > 0
 
         return self._database.transact(postpone)
 

@@ -10,6 +10,7 @@ from durable_nb.stores import database
 from durable_nb.stores.protocol import NewWork
 from durable_nb.stores.sqlite import open_sqlite
 from tests.stores.examples import carried, new_run, row, turn
+from tests.stores.whole import CHANGES
 
 
 def say(text: str) -> None:
@@ -44,6 +45,18 @@ def commit_until_killed(path: str, threads: str, moment: str, nth: str) -> None:
         carrier.start()
     for carrier in carriers:
         carrier.join()
+
+
+def change_and_die(path: str, change: str, moment: str) -> None:
+    """Die around the commit of a change."""
+
+    def crash(reached: str) -> None:
+        if reached == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    store = open_sqlite(path)
+    database.crash_point = crash
+    CHANGES[change](store)
 
 
 def own(path: str) -> None:

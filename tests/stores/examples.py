@@ -21,9 +21,10 @@ def new_run(
     owner: int | None = None,
     payloads: tuple[str, ...] = (),
     at: float = 10.0,
+    **rest: Any,
 ) -> NewRun:
-    started = Row(1, "started", None, flow, b"{}", at)
-    return NewRun(id, uid or f"uid of {id}", flow, None, "code-1", b'{"json": [1]}', started, ready_at, owner, payloads)
+    started, uid = Row(1, "started", None, flow, b"{}", at), uid or f"uid of {id}"
+    return NewRun(id, uid, flow, None, "code-1", b'{"json": [1]}', started, ready_at, owner, payloads, **rest)
 
 
 def carried(store: Store, id: str = "order-1", owner: int | None = None) -> RunRecord:
@@ -39,8 +40,28 @@ def waiting(ready_at: float | None = None) -> Release:
     return Release("waiting", ready_at)
 
 
-def letter(kind: str = "signal", *, wakes: bool = True, ask: int | None = None, attempt: int | None = None) -> NewMail:
-    return NewMail(kind, ask, attempt, "approve", None, b"true", "pid 1", wakes)
+def letter(
+    kind: str = "signal",
+    *,
+    wakes: bool = True,
+    ask: int | None = None,
+    attempt: int | None = None,
+    key: str | None = None,
+    value: bytes = b"true",
+) -> NewMail:
+    return NewMail(kind, ask, attempt, "approve", key, value, "pid 1", wakes)
+
+
+def as_it_is(store: Store, run: RunRecord) -> RunRecord:
+    """The row of the run now."""
+    found = store.run_by_key(run.key)
+    assert found is not None
+    return found
+
+
+def values(store: Store, run: RunRecord) -> list[bytes]:
+    """What the mail of the run says, in order."""
+    return [mail.value for mail in store.mail(run.key)]
 
 
 def seqs(store: Store, run: RunRecord) -> list[int]:

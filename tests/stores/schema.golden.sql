@@ -15,6 +15,16 @@ CREATE TABLE code(
   primary key(kind, name, digest)
 )
 
+CREATE TABLE early(                         -- signals for ids that no run has yet
+  seq integer primary key autoincrement,
+  id text not null,
+  name text not null,
+  key text,
+  value blob not null,
+  sender text not null,
+  sent_at real not null
+)
+
 CREATE TABLE event(
   run integer not null references run(key) on delete cascade,
   seq integer not null,
@@ -98,6 +108,11 @@ CREATE TABLE run(
   flow text not null,
   version text,
   execution integer not null default 1,
+  base integer not null default 0,          -- the event before the present execution's first one
+  parent integer,                           -- the run that asked for it; perhaps deleted since, and its key is nobody's then
+  parent_ask integer,
+  noted integer not null default 0,         -- how often the note has changed
+  origin text,                              -- the id of the run it was forked from
   created_at real not null,
   updated_at real not null,
   ended_at real,
@@ -105,11 +120,26 @@ CREATE TABLE run(
   reason text,
   sentence text,
   waits text,
+  note blob,
   arguments blob not null,
   outcome blob
 )
 
+CREATE TABLE signal_key(                    -- of every signal ever put with a key: a repeat is known by it
+  run integer not null references run(key) on delete cascade,
+  name text not null,
+  key text not null,
+  primary key(run, name, key)
+) without rowid
+
 CREATE TABLE sqlite_sequence(name,seq)
+
+CREATE TABLE state(                         -- the runs' own data, as it is now
+  run integer not null references run(key) on delete cascade,
+  key text not null,
+  value blob not null,
+  primary key(run, key)
+)
 
 CREATE TABLE work(
   run integer not null references run(key) on delete cascade,
@@ -127,6 +157,10 @@ CREATE INDEX code_digest on code(digest)
 
 CREATE INDEX code_latest on code(kind, name, put)
 
+CREATE UNIQUE INDEX early_key on early(id, name, key)
+
+CREATE INDEX early_sent on early(sent_at)
+
 CREATE INDEX inbox_run on inbox(run, seq)
 
 CREATE INDEX output_run on output(run, n)
@@ -140,6 +174,8 @@ CREATE INDEX run_flow on run(flow, key)
 CREATE INDEX run_new on run(ready_at) where ready_at is not null and owner is null and status = 'pending'
 
 CREATE INDEX run_owner on run(owner) where owner is not null
+
+CREATE INDEX run_parent on run(parent) where parent is not null
 
 CREATE INDEX run_status on run(status, key)
 

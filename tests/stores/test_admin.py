@@ -4,7 +4,8 @@ from durable_nb.stores.protocol import NewWork, OutputRecord, Release
 from durable_nb.stores.sqlite import SqliteStore
 from tests.stores.examples import carried, letter, new_run, row, turn, waiting
 
-TABLES = ["run", "event", "inbox", "work", "payload", "chunk", "payload_chunk", "payload_ref", "output"]
+TABLES = ["run", "event", "inbox", "signal_key", "state", "work", "output"]
+TABLES += ["payload", "chunk", "payload_chunk", "payload_ref"]
 
 
 def sizes(store: SqliteStore) -> dict[str, int]:
@@ -16,11 +17,21 @@ def test_a_deleted_run_leaves_nothing_behind(store: SqliteStore) -> None:
     store.put_payload("p1", 1, [("c1", b"a")])
     store.put_output(run.key, [OutputRecord(None, 1, "stdout", "a", 11.0)])
     store.commit(turn(run, row(2), work=[NewWork(2, "add", b"", None, None)], payloads=[(2, "p1")]))
-    store.tell(run.key, letter(), 12.0)
+    store.tell(run.key, letter(key="k1"), 12.0)
+    store.commit(turn(run, row(3), state=[("total", b"1")]))
     assert all(sizes(store).values())
     assert store.delete(run.key, force=True)
     assert not any(sizes(store).values())
     assert store.run("order-1") is None
+
+
+def test_children_outlive_the_run_that_asked_for_them_and_no_later_run_is_their_parent(store: SqliteStore) -> None:
+    run = carried(store)
+    child, _ = store.start(new_run("child", parent=run.key, parent_ask=2))
+    store.delete(run.key, force=True)
+    assert store.run("child") == child
+    assert store.run_by_key(run.key) is None
+    assert store.children(carried(store).key) == []
 
 
 def test_a_key_is_never_used_twice(store: SqliteStore) -> None:

@@ -10,6 +10,7 @@ import pytest
 from durable_nb.stores.sqlite import SqliteStore, open_sqlite
 from tests.stores.examples import carried, row, seqs, together, turn
 from tests.stores.processes import child, heard, rest, tell
+from tests.stores.whole import CHANGES, picture, prepare
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills processes")
 
@@ -30,6 +31,27 @@ def test_what_was_acknowledged_survives_sigkill(path: str, moment: str, threads:
         assert told == list(range(2, 2 + len(told)))
         # One more may be there: it was committed, and the process died before it could say so.
         assert len(there) - 1 - len(told) in ((0, 1) if threads > 1 or moment == "after commit" else (0,))
+    store.close()
+
+
+@pytest.mark.parametrize("moment", ["before commit", "after commit"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_is_there_whole_or_not_at_all_and_may_be_made_again(path: str, change: str, moment: str) -> None:
+    twin, store = open_sqlite(":memory:"), open_sqlite(path)
+    prepare(twin)
+    prepare(store)
+    before = picture(twin)
+    assert picture(store) == before
+    store.close()
+    CHANGES[change](twin)
+    after = picture(twin)
+    twin.close()
+    with child("change_and_die", path, change, moment) as process:
+        assert process.wait(60) == -signal.SIGKILL
+    store = open_sqlite(path)
+    assert picture(store) == (before if moment == "before commit" else after)
+    CHANGES[change](store)
+    assert picture(store) == after
     store.close()
 
 

@@ -9,7 +9,7 @@ import pytest
 from durable_nb.errors import LogClosed, LogFull
 from durable_nb.stores import database
 from durable_nb.stores.library import sqlite
-from durable_nb.stores.protocol import LeaseLost
+from durable_nb.stores.protocol import IdTaken, LeaseLost
 from durable_nb.stores.sqlite import SqliteStore, open_sqlite
 from tests.stores.examples import carried, new_run, row, seqs, together, turn, until
 
@@ -97,6 +97,22 @@ def test_an_error_reaches_only_its_owner(store: SqliteStore) -> None:
             assert outcome == 0
         assert seqs(store, runs[number]) == ([1] if number % 4 in (1, 2) else [1, 2, 3])
     assert store.database.read("select count(*) from run where sentence is not null") == [(0,)]
+
+
+def test_an_id_that_is_taken_is_told_to_its_owner_only(store: SqliteStore) -> None:
+    runs = [carried(store, f"run-{number}") for number in range(8)]
+    works = [
+        partial(store.commit, turn(run, row(2), starts=[new_run("child", uid=f"uid {number % 4}")]))
+        for number, run in enumerate(runs)
+    ]
+    outcomes, commits = queued(store, works)
+    assert commits == 1
+    child = store.run("child")
+    assert child is not None
+    for number, (run, outcome) in enumerate(zip(runs, outcomes, strict=True)):
+        is_its_own = child.uid == f"uid {number % 4}"
+        assert outcome == 0 if is_its_own else isinstance(outcome, IdTaken)
+        assert seqs(store, run) == ([1, 2] if is_its_own else [1])
 
 
 def test_sixteen_threads_lose_nothing_that_was_acknowledged(path: str) -> None:

@@ -53,7 +53,10 @@ def test_migrations_are_numbered_from_one_on() -> None:
         ("records", "find_by_status", {"run_status"}),
         ("records", "counts", {"run_status"}),
         ("records", "latest_code", {"code_latest"}),
-        ("turns", "mail", {"inbox_run"}),
+        ("mailing", "mail", {"inbox_run"}),
+        ("mailing", "is_early", {"early_key"}),
+        ("mailing", "forget_early", {"early_sent"}),
+        ("records", "children", {"run_parent"}),
     ],
 )
 def test_what_is_asked_often_reads_an_index(store: SqliteStore, group: str, name: str, indexes: set[str]) -> None:

@@ -1,20 +1,14 @@
--- Looking runs up, and what is kept beside them: code, payloads, output, the log's own row.
+-- Looking runs up, and what is kept beside them: state, code, payloads, output, the log's own row.
 
 -- name: run
-select key, id, uid, flow, version, execution, status, reason, sentence, waits, code, arguments, outcome,
-       created_at, updated_at, ended_at, ready_at, lease, owner, mail
-from run where id = ?1;
+select {run} from run where id = ?1;
 
 -- name: run_by_key
-select key, id, uid, flow, version, execution, status, reason, sentence, waits, code, arguments, outcome,
-       created_at, updated_at, ended_at, ready_at, lease, owner, mail
-from run where key = ?1;
+select {run} from run where key = ?1;
 
 -- name: find
 -- Walks the runs from the newest on. `since` means created since; the text may be in the id, the flow or the sentence.
-select key, id, uid, flow, version, execution, status, reason, sentence, waits, code, arguments, outcome,
-       created_at, updated_at, ended_at, ready_at, lease, owner, mail
-from run
+select {run} from run
 where (:before is null or key < :before)
   and (:since is null or created_at >= :since)
   and (:search is null or instr(lower(id), lower(:search)) or instr(lower(flow), lower(:search))
@@ -23,9 +17,7 @@ order by key desc limit :limit;
 
 -- name: find_by_flow
 -- As above along run_flow, so that a rare flow among many runs is found at once.
-select key, id, uid, flow, version, execution, status, reason, sentence, waits, code, arguments, outcome,
-       created_at, updated_at, ended_at, ready_at, lease, owner, mail
-from run
+select {run} from run
 where flow = :flow
   and key < coalesce(:before, 9223372036854775807)
   and (:status is null or +status = :status)
@@ -36,15 +28,19 @@ order by key desc limit :limit;
 
 -- name: find_by_status
 -- As above along run_status.
-select key, id, uid, flow, version, execution, status, reason, sentence, waits, code, arguments, outcome,
-       created_at, updated_at, ended_at, ready_at, lease, owner, mail
-from run
+select {run} from run
 where status = :status
   and key < coalesce(:before, 9223372036854775807)
   and (:since is null or created_at >= :since)
   and (:search is null or instr(lower(id), lower(:search)) or instr(lower(flow), lower(:search))
        or instr(lower(coalesce(sentence, '')), lower(:search)))
 order by key desc limit :limit;
+
+-- name: children
+select {run} from run where parent = ?1 order by key;
+
+-- name: state
+select key, value from state where run = ?1 order by key;
 
 -- name: counts
 select status, count(*) from run group by status;

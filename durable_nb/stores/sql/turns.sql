@@ -1,9 +1,11 @@
--- Everything a carrier does with a run: start, claim, commit, release; and the mail others put for it.
+-- Everything a carrier does with a run: start, claim, commit, release.
 
 -- name: start
 -- A run that has the id already stays as it is: no row comes back.
-insert into run(id, uid, flow, version, status, code, arguments, created_at, updated_at, ready_at, lease, owner)
-values (:id, :uid, :flow, :version, :status, :code, :arguments, :at, :at, :ready_at, :lease, :owner)
+insert into run(id, uid, flow, version, status, code, arguments, created_at, updated_at, ready_at, lease, owner,
+                parent, parent_ask, origin)
+values (:id, :uid, :flow, :version, :status, :code, :arguments, :at, :at, :ready_at, :lease, :owner,
+        :parent, :parent_ask, :origin)
 on conflict(id) do nothing
 returning key;
 
@@ -51,17 +53,16 @@ select exists(select 1 from run indexed by run_woken where ready_at <= ?1 and ow
 -- which are named, because the planner likes run_status better and would sort all that is pending.
 with head as (
   select * from (
-    select key, 0 as is_new, ready_at as due from run indexed by run_woken
+    select key as run, 0 as is_new, ready_at as due from run indexed by run_woken
     where ready_at <= ?1 and owner is null and status <> 'pending' order by ready_at limit ?2)
   union all
   select * from (
     select key, 1, ready_at from run indexed by run_new
     where ready_at <= ?1 and owner is null and status = 'pending' order by ready_at limit ?2)
   order by 2, 3, 1 limit ?2)
-select run.key, id, uid, flow, version, execution, status, reason, sentence, waits, code, arguments, outcome,
-       created_at, updated_at, ended_at, ready_at, lease, owner, mail
-from head join run on run.key = head.key
-order by head.is_new, head.due, head.key;
+select {run}
+from head join run on run.key = head.run
+order by head.is_new, head.due, head.run;
 
 -- name: lease
 update run set lease = lease + 1, owner = ?2, status = 'running', ready_at = null, updated_at = ?3 where key = ?1;
@@ -69,22 +70,19 @@ update run set lease = lease + 1, owner = ?2, status = 'running', ready_at = nul
 -- name: claim_run
 update run set lease = lease + 1, owner = ?2, status = 'running', ready_at = null, updated_at = ?3
 where key = ?1 and owner is null and status in ('pending', 'running', 'waiting')
-returning key, id, uid, flow, version, execution, status, reason, sentence, waits, code, arguments, outcome,
-          created_at, updated_at, ended_at, ready_at, lease, owner, mail;
+returning {run};
 
 -- name: seize
 -- Status and due time stay; nobody else claims the run, because it has an owner.
 update run set lease = lease + 1, owner = ?2
 where key = ?1 and owner is null
-returning key, id, uid, flow, version, execution, status, reason, sentence, waits, code, arguments, outcome,
-          created_at, updated_at, ended_at, ready_at, lease, owner, mail;
+returning {run};
 
--- name: consume
-delete from inbox where run = ?1 and seq <= ?2;
-
--- name: follow
--- A single piece of mail: an order that has been followed, out of turn.
-delete from inbox where run = ?1 and seq = ?2;
+-- name: wrest
+-- Whoever holds the run loses it: the lease number is his no longer.
+update run set lease = lease + 1, owner = ?2
+where key = ?1
+returning {run};
 
 -- name: give_back
 update run set owner = null, ready_at = case when status = 'running' then ?3 else ready_at end, updated_at = ?3
@@ -93,6 +91,21 @@ where key = ?1 and lease = ?2 and owner is not null;
 -- name: pin
 update run set code = ?2 where key = ?1;
 
+-- name: put_state
+insert into state(run, key, value) values (?1, ?2, ?3)
+on conflict(run, key) do update set value = excluded.value;
+
+-- name: drop_state
+delete from state where run = ?1 and key = ?2;
+
+-- name: put_note
+update run set note = ?2, noted = noted + 1 where key = ?1;
+
+-- name: begin_execution
+update run
+set execution = execution + 1, base = :base, code = :code, version = :version, arguments = :arguments
+where key = :run;
+
 -- name: release
 update run
 set owner = null, status = :status, ready_at = :ready_at, reason = :reason, sentence = :sentence, waits = :waits,
@@ -100,29 +113,8 @@ set owner = null, status = :status, ready_at = :ready_at, reason = :reason, sent
     ended_at = case when :status in ('completed', 'failed', 'cancelled') then :at end
 where key = :run;
 
--- name: drop_mail
-delete from inbox where run = ?1;
-
 -- name: drop_all_work
 delete from work where run = ?1;
 
 -- name: history
 select seq, kind, ref, name, data, at from event where run = ?1 and seq > ?2 order by seq;
-
--- name: mail
-select seq, kind, ask, attempt, name, key, value, sender, sent_at from inbox where run = ?1 and seq > ?2 order by seq;
-
--- name: tell
--- Nothing is put for a run that is gone or ended.
-insert into inbox(run, kind, ask, attempt, name, key, value, sender, sent_at)
-select key, :kind, :ask, :attempt, :name, :mail_key, :value, :sender, :now from run
-where key = :run and status not in ('completed', 'failed', 'cancelled')
-returning seq;
-
--- name: raise_mail
--- Whoever holds the run sees the mark with his next commit; a run nobody holds is woken, unless a person stopped it.
-update run
-set mail = ?2,
-    ready_at = case when ?4 and owner is null and status in ('pending', 'running', 'waiting')
-                    then min(coalesce(ready_at, ?3), ?3) else ready_at end
-where key = ?1;

@@ -21,6 +21,11 @@ create table run(
   flow text not null,
   version text,
   execution integer not null default 1,
+  base integer not null default 0,          -- the event before the present execution's first one
+  parent integer,                           -- the run that asked for it; perhaps deleted since, and its key is nobody's then
+  parent_ask integer,
+  noted integer not null default 0,         -- how often the note has changed
+  origin text,                              -- the id of the run it was forked from
   created_at real not null,
   updated_at real not null,
   ended_at real,
@@ -28,6 +33,7 @@ create table run(
   reason text,
   sentence text,
   waits text,
+  note blob,
   arguments blob not null,
   outcome blob
 );
@@ -37,6 +43,7 @@ create index run_new on run(ready_at) where ready_at is not null and owner is nu
 create index run_owner on run(owner) where owner is not null;
 create index run_status on run(status, key);
 create index run_flow on run(flow, key);
+create index run_parent on run(parent) where parent is not null;
 
 create table event(
   run integer not null references run(key) on delete cascade,
@@ -62,6 +69,32 @@ create table inbox(
   sent_at real not null
 );
 create index inbox_run on inbox(run, seq);
+
+create table signal_key(                    -- of every signal ever put with a key: a repeat is known by it
+  run integer not null references run(key) on delete cascade,
+  name text not null,
+  key text not null,
+  primary key(run, name, key)
+) without rowid;
+
+create table early(                         -- signals for ids that no run has yet
+  seq integer primary key autoincrement,
+  id text not null,
+  name text not null,
+  key text,
+  value blob not null,
+  sender text not null,
+  sent_at real not null
+);
+create unique index early_key on early(id, name, key);
+create index early_sent on early(sent_at);
+
+create table state(                         -- the runs' own data, as it is now
+  run integer not null references run(key) on delete cascade,
+  key text not null,
+  value blob not null,
+  primary key(run, key)
+);
 
 create table work(
   run integer not null references run(key) on delete cascade,

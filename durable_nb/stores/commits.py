@@ -1,0 +1,108 @@
+"""A turn is written: all of it or nothing, under the lease."""
+
+from durable_nb.errors import LogError
+from durable_nb.stores.births import create_all, refer
+from durable_nb.stores.library import Connection, sqlite
+from durable_nb.stores.mailing import ENDED, SQL as MAILING, put_back, put_messages
+from durable_nb.stores.protocol import Commit, IdTaken, LeaseLost, MailArrived, NewWork, Release
+from durable_nb.stores.queries import statements
+
+SQL = statements("turns")
+_WORK = statements("work")
+
+
+def apply_apart(connection: Connection, commit: Commit) -> int | Exception:
+    """One commit of several: its error undoes nothing of the others."""
+    connection.execute("savepoint turn")
+    try:
+        outcome: int | Exception = apply(connection, commit)
+    except (LogError, MailArrived, IdTaken, sqlite.IntegrityError) as error:
+        connection.execute("rollback to turn")
+        outcome = error
+    connection.execute("release turn")
+    return outcome
+
+
+def apply(connection: Connection, commit: Commit) -> int:
+    """Write a turn inside a transaction; the run's mail mark."""
+    found = connection.execute(SQL["fence"], (commit.run,)).fetchone()
+    if found is None:
+        raise LeaseLost("the run was deleted meanwhile; nothing was written")
+    lease, owner, mail = found
+    if lease != commit.lease or owner is None:
+        if _is_done(connection, commit, is_free=lease == commit.lease):
+            return int(mail)
+        raise LeaseLost
+    if commit.release is not None and mail > commit.mail:
+        raise MailArrived
+    run = commit.run
+    try:
+        connection.executemany(SQL["append"], [(run, *row) for row in commit.rows])
+    except sqlite.IntegrityError as error:
+        if _is_done(connection, commit, is_free=False):
+            return int(mail)
+        raise LogError(
+            f"rows of run {run} are there already with other content: two carriers hold lease {lease}"
+        ) from error
+    _apply_mail(connection, commit)
+    _apply_work(connection, commit)
+    refer(connection, run, commit.payloads)
+    create_all(connection, commit.starts)
+    _apply_own(connection, commit)
+    if commit.release is not None:
+        _let_go(connection, run, commit.release, commit.at, commit.mail > 0)
+    # Last: a run that writes to itself and lets go is free by now, and woken; what is created here gets its mail too.
+    return put_messages(connection, commit.messages, commit.at).get(run, int(mail))
+
+
+def _apply_mail(connection: Connection, commit: Commit) -> None:
+    if commit.consumed:
+        connection.execute(MAILING["consume"], (commit.run, commit.consumed))
+    if commit.taken:
+        connection.executemany(MAILING["take"], [(commit.run, seq) for seq in commit.taken])
+    if commit.returned:
+        put_back(connection, commit.run, commit.returned)
+
+
+def _apply_work(connection: Connection, commit: Commit) -> None:
+    if commit.work:
+        added = [_work_columns(commit.run, new, commit.at) for new in commit.work]
+        connection.executemany(_WORK["add_work"], added)
+    if commit.dropped:
+        connection.executemany(_WORK["drop_work"], [(commit.run, ask) for ask in commit.dropped])
+
+
+def _work_columns(run: int, new: NewWork, at: float) -> tuple[int, int, int, float, int | None, str, bytes]:
+    attempt = new.begun + int(new.owner is not None)
+    return run, new.ask, attempt, at if new.due is None else new.due, new.owner, new.name, new.data
+
+
+def _apply_own(connection: Connection, commit: Commit) -> None:
+    """What the run itself has: its code, state, note and execution."""
+    run = commit.run
+    if commit.code is not None:
+        connection.execute(SQL["pin"], (run, commit.code))
+    for key, value in commit.state:
+        if value is None:
+            connection.execute(SQL["drop_state"], (run, key))
+        else:
+            connection.execute(SQL["put_state"], (run, key, value))
+    if commit.note is not None:
+        connection.execute(SQL["put_note"], (run, commit.note))
+    if commit.next is not None:
+        connection.execute(SQL["begin_execution"], {"run": run, **commit.next._asdict()})
+
+
+def _let_go(connection: Connection, run: int, release: Release, at: float, had_mail: bool) -> None:
+    connection.execute(SQL["release"], {"run": run, "at": at, **release._asdict()})
+    if release.status in ENDED:
+        if had_mail:
+            connection.execute(MAILING["drop_mail"], (run,))
+        connection.execute(SQL["drop_all_work"], (run,))
+
+
+def _is_done(connection: Connection, commit: Commit, is_free: bool) -> bool:
+    """Whether this commit was made before: its rows are there, or, without rows, the lease it gives back is free."""
+    if not commit.rows:
+        return commit.release is not None and is_free
+    return all(connection.execute(SQL["row"], (commit.run, row.seq)).fetchone() == tuple(row) for row in commit.rows)

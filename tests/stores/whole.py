@@ -1,0 +1,78 @@
+"""A log with something of everything, and the verbs that change much of it at once."""
+
+from durable_nb.stores.protocol import Commit, Execution, Mail, Message, NewWork, RunRecord, Store
+from durable_nb.stores.sqlite import SqliteStore
+from tests.stores.examples import carried, letter, new_run, row, turn, waiting
+
+_TABLES = ("run", "event", "inbox", "signal_key", "early", "state", "work", "payload", "payload_ref")
+
+
+def prepare(store: Store) -> None:
+    """A sender that has received one of its three signals, a friend that waits, a child that is signalled early."""
+    sender = carried(store, "sender")
+    store.commit(turn(carried(store, "friend"), release=waiting()))
+    store.signal("child", letter(key="early"), 11.0, before_start=True)
+    for key in ("k1", "k2", "k3"):
+        store.signal("sender", letter(key=key), 12.0, before_start=False)
+    store.put_payload("p1", 1, [("c1", b"a")])
+    work = [NewWork(2, "add", b"", None, None)]
+    store.commit(turn(sender, row(2), mail=3, taken=[1], work=work, state=[("gone", b"1"), ("kept", b"1")]))
+    store.start(new_run("taken"))
+
+
+def whole_turn(sender: RunRecord) -> Commit:
+    """One commit with all that a commit can have."""
+    back = Mail(1, "signal", None, None, "approve", "k1", b"true", "pid 1", 12.0)
+    starts = [new_run("child", parent=sender.key, parent_ask=3, payloads=("p1",)), new_run("taken")]
+    messages = [Message(id, None, letter(key="from sender")) for id in ("friend", "child", "sender")]
+    return turn(
+        sender,
+        row(3),
+        row(4, kind="started"),
+        taken=[sender.mail],
+        returned=[back],
+        work=[NewWork(3, "add", b"", None, None)],
+        dropped=[2],
+        starts=starts,
+        messages=messages,
+        state=[("gone", None), ("new", b"2")],
+        note=b"3/9",
+        next=Execution(3, "code-2", "v2", b"[2]"),
+        release=waiting(99.0),
+    )
+
+
+def picture(store: SqliteStore) -> dict[str, list[tuple[object, ...]]]:
+    """All that the log holds."""
+    return {table: store.database.read(f"select * from {table} order by 1, 2, 3") for table in _TABLES}
+
+
+def found(store: Store, id: str) -> RunRecord:
+    run = store.run(id)
+    assert run is not None
+    return run
+
+
+def commit(store: Store) -> None:
+    store.commit(whole_turn(found(store, "sender")._replace(lease=1, mail=3)))
+
+
+def append(store: Store) -> None:
+    """The same without a release: the lease is still held when it is tried again."""
+    sender = found(store, "sender")._replace(lease=1, mail=3)
+    store.commit(whole_turn(sender)._replace(release=None))
+
+
+def start(store: Store) -> None:
+    store.start(new_run("child", owner=1))
+
+
+def signal(store: Store) -> None:
+    store.signal("friend", letter(key="k1"), 30.0, before_start=False)
+
+
+def signal_early(store: Store) -> None:
+    store.signal("nobody", letter(key="k1"), 30.0, before_start=True)
+
+
+CHANGES = {each.__name__: each for each in (commit, append, start, signal, signal_early)}
