@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 from durable_nb.codec.digest import digest
 from durable_nb.engine.cursor import Suspended
 from durable_nb.engine.turn import Turn
-from durable_nb.errors import DurableError, LogError, Untrusted
+from durable_nb.errors import DurableError, LogError, UnknownCode, Untrusted
 from durable_nb.flows.values import Values
 from durable_nb.history.failure import Failure
 from durable_nb.history.values import Value
@@ -26,9 +26,12 @@ class Reader:
     def take(self, value: Value, uid: str, seq: int, kind: str, what: str) -> Any:
         return self._values.take(value, uid, seq, kind, what)
 
-    def give_up(self, turn: Turn, error: LogError | Untrusted) -> NoReturn:
-        """What the log holds cannot be read: the run waits for a person, the flow's code never sees it."""
-        self._park("untrusted" if isinstance(error, Untrusted) else "corrupt", str(error))
+    def give_up(self, turn: Turn, error: LogError | UnknownCode | Untrusted) -> NoReturn:
+        """What the log holds cannot be read here: the run is parked, the flow's code never sees it."""
+        reason = (
+            "untrusted" if isinstance(error, Untrusted) else "no_code" if isinstance(error, UnknownCode) else "corrupt"
+        )
+        self._park(reason, str(error))
         turn.cursor.close(Suspended())
 
     def error(

@@ -35,7 +35,7 @@ class SqliteStore:
         self._owners = owners
 
         self.start, self.claim, self.claim_run, self.seize = turns.start, turns.claim, turns.claim_run, turns.seize
-        self.commit, self.append, self.commit_many = turns.commit, turns.append, turns.commit_many
+        self.commit, self.append = turns.commit, turns.append
         self.give_back = turns.give_back
         self.history, self.mail, self.tell = turns.history, turns.mail, turns.tell
 

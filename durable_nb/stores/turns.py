@@ -26,9 +26,9 @@ class Turns:
 
     def start(self, new: NewRun) -> tuple[RunRecord, bool]:
         def work(connection: Connection) -> tuple[RunRecord, bool]:
-            inserted = connection.execute(SQL["start"], _run_columns(new)).fetchall()
-            if inserted:
-                key = inserted[0][0]
+            inserted = connection.execute(SQL["start"], _run_columns(new))
+            if inserted.rowcount:
+                key = int(inserted.lastrowid or 0)
                 connection.execute(SQL["append"], (key, *new.started))
                 _refer(connection, key, [(new.started.seq, digest) for digest in new.payloads])
                 return _started(new, key), True
@@ -84,12 +84,6 @@ class Turns:
             pass  # the rows are there already: it is tried again, or two write one row
         return self.commit(Commit(run, lease, mail, rows, rows[-1].at))
 
-    def commit_many(self, commits: Sequence[Commit]) -> list[int | Exception]:
-        def work(connection: Connection) -> list[int | Exception]:
-            return [_apart(connection, commit) for commit in commits]
-
-        return self._database.transact(work)
-
     def history(self, run: int, after: int = 0) -> list[Row]:
         return list(map(Row._make, self._database.read(SQL["history"], (run, after))))
 
@@ -138,38 +132,29 @@ def _run_columns(new: NewRun) -> dict[str, Any]:
     }
 
 
-def _apart(connection: Connection, commit: Commit) -> int | Exception:
-    """One commit of several: its error undoes nothing of the others."""
-    connection.execute("savepoint turn")
-    try:
-        outcome: int | Exception = _apply(connection, commit)
-    except (LogError, MailArrived, sqlite.IntegrityError) as error:
-        connection.execute("rollback to turn")
-        outcome = error
-    connection.execute("release turn")
-    return outcome
-
-
 def _apply(connection: Connection, commit: Commit) -> int:
     """Write a turn inside a transaction; the run's mail mark."""
-    found = connection.execute(SQL["fence"], (commit.run,)).fetchone()
-    if found is None:
-        raise LeaseLost("the run was deleted meanwhile; nothing was written")
-    lease, owner, mail = found
-    if lease != commit.lease or owner is None:
-        if _is_done(connection, commit, is_free=lease == commit.lease):
-            return int(mail)
-        raise LeaseLost
-    if commit.release is not None and mail > commit.mail:
-        raise MailArrived
-    run = commit.run
+    run, release = commit.run, commit.release
+    if release is not None and _let_go(connection, commit, release):
+        mail = commit.mail
+    else:
+        found = connection.execute(SQL["fence"], (run,)).fetchone()
+        if found is None:
+            raise LeaseLost("the run was deleted meanwhile; nothing was written")
+        lease, owner, mail = found
+        if lease != commit.lease or owner is None:
+            if _is_done(connection, commit, is_free=lease == commit.lease):
+                return int(mail)
+            raise LeaseLost
+        if release is not None:
+            raise MailArrived
     try:
         connection.executemany(SQL["append"], [(run, *row) for row in commit.rows])
     except sqlite.IntegrityError as error:
         if _is_done(connection, commit, is_free=False):
             return int(mail)
         raise LogError(
-            f"rows of run {run} are there already with other content: two carriers hold lease {lease}"
+            f"rows of run {run} are there already with other content: two carriers hold lease {commit.lease}"
         ) from error
     _apply_rest(connection, commit)
     return int(mail)
@@ -200,16 +185,16 @@ def _apply_rest(connection: Connection, commit: Commit) -> None:
     _refer(connection, run, commit.payloads)
     if commit.code is not None:
         connection.execute(SQL["pin"], (run, commit.code))
-    if commit.release is not None:
-        _let_go(connection, run, commit.release, at, commit.mail > 0)
-
-
-def _let_go(connection: Connection, run: int, release: Release, at: float, had_mail: bool) -> None:
-    connection.execute(SQL["release"], {"run": run, "at": at, **release._asdict()})
-    if release.status in _ENDED:
-        if had_mail:
+    if commit.release is not None and commit.release.status in _ENDED:
+        if commit.mail:
             connection.execute(SQL["drop_mail"], (run,))
         connection.execute(SQL["drop_all_work"], (run,))
+
+
+def _let_go(connection: Connection, commit: Commit, release: Release) -> bool:
+    """Give the lease back, if it is held and no mail has come: the check and the change in one statement."""
+    columns = {"run": commit.run, "lease": commit.lease, "mail": commit.mail, "at": commit.at, **release._asdict()}
+    return bool(connection.execute(SQL["release"], columns).rowcount)
 
 
 def _is_done(connection: Connection, commit: Commit, is_free: bool) -> bool:

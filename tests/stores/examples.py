@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from durable_nb.history.events import Row
-from durable_nb.stores.protocol import Commit, NewMail, NewRun, Release, RunRecord, Store
+from durable_nb.stores.protocol import Commit, NewMail, NewRun, Release, RunRecord, Store, WorkRecord
 
 
 def row(seq: int, data: bytes = b"1", kind: str = "step", at: float = 10.0) -> Row:
@@ -41,6 +41,10 @@ def waiting(ready_at: float | None = None) -> Release:
 
 def letter(kind: str = "signal", *, wakes: bool = True, ask: int | None = None, attempt: int | None = None) -> NewMail:
     return NewMail(kind, ask, attempt, "approve", None, b"true", "pid 1", wakes)
+
+
+def begun(work: WorkRecord) -> NewMail:
+    return letter("attempt", ask=work.ask, attempt=work.attempt, wakes=False)
 
 
 def seqs(store: Store, run: RunRecord) -> list[int]:

@@ -1,11 +1,10 @@
 -- Everything a carrier does with a run: start, claim, commit, release; and the mail others put for it.
 
 -- name: start
--- A run that has the id already stays as it is: no row comes back.
+-- A run that has the id already stays as it is.
 insert into run(id, uid, flow, version, status, code, arguments, created_at, updated_at, ready_at, lease, owner)
 values (:id, :uid, :flow, :version, :status, :code, :arguments, :at, :at, :ready_at, :lease, :owner)
-on conflict(id) do nothing
-returning key;
+on conflict(id) do nothing;
 
 -- name: append
 insert into event(run, seq, kind, ref, name, data, at) values (?1, ?2, ?3, ?4, ?5, ?6, ?7);
@@ -98,7 +97,7 @@ update run
 set owner = null, status = :status, ready_at = :ready_at, reason = :reason, sentence = :sentence, waits = :waits,
     outcome = :outcome, updated_at = :at,
     ended_at = case when :status in ('completed', 'failed', 'cancelled') then :at end
-where key = :run;
+where key = :run and lease = :lease and owner is not null and mail <= :mail;
 
 -- name: drop_mail
 delete from inbox where run = ?1;
