@@ -14,22 +14,38 @@ from typing import Any
 from durable_nb.client import SETTLED, Client
 from durable_nb.codec.sign import load_signer
 from durable_nb.errors import BadOption, LogClosed, LogError, Untrusted
-from durable_nb.flows import host as hosts
+from durable_nb.flows import host as hosts, registry
 from durable_nb.flows.flow import Flow
 from durable_nb.flows.host import StartOptions
 from durable_nb.flows.values import Values
 from durable_nb.history import events as e, wire
 from durable_nb.runtime import output
+from durable_nb.runtime.commits import Commits
 from durable_nb.runtime.definitions import Definitions
 from durable_nb.runtime.interrupt import Interrupts
 from durable_nb.runtime.lease import Lease
 from durable_nb.runtime.options import RuntimeOptions
 from durable_nb.runtime.runtime import Runtime
+from durable_nb.runtime.unparking import Unparking
 from durable_nb.stores import Store
-from durable_nb.stores.protocol import OutputRecord, Query, RunRecord
+from durable_nb.stores.protocol import OutputRecord, RunRecord
 
 _logger = logging.getLogger("durable_nb")
 _LOOK = 0.25  # seconds between looks while waiting for a run that another process carries
+
+
+class _Runtime(Runtime):
+    """The runtime of an app, which also lets runs go on whose code has come: to resume a run is a client's business."""
+
+    def __init__(
+        self, store: Store, values: Values, definitions: Definitions, options: RuntimeOptions, unparking: Unparking
+    ) -> None:
+        super().__init__(store, values, definitions, options)
+        self._unparking = unparking
+
+    def look_after(self) -> bool:
+        is_freed = super().look_after()
+        return self._unparking.look() or is_freed
 
 
 class App:
@@ -53,22 +69,13 @@ class App:
         else:
             self.values.is_trusted = signer.verify(log.mark, "log", log.uid)
         definitions = Definitions(store, self.values, self.clock.now)
-        self.runtime = Runtime(store, self.values, definitions, options) if carry else None
+        self._unparking = Unparking(store, self.values, definitions, self.resume)
+        self.runtime = _Runtime(store, self.values, definitions, options, self._unparking) if carry else None
         label = self.runtime.shared.label if self.runtime is not None else f"pid {os.getpid()}"
         self.client = Client(store, self.values, definitions, self.clock.now, self.owner, label)
         if self.runtime is not None:
+            registry.listen(self._unparking.note)
             self.runtime.begin()
-            self._unpark()
-
-    def _unpark(self) -> None:
-        """Runs that were parked for want of a key or of code go on when it is there now."""
-        if not self.is_trusted:
-            return
-        for record in self.store.find(Query(status="parked", limit=1000)):
-            has_code = record.reason == "no_code" and self.client.definitions.registered(record) is not None
-            if record.reason == "untrusted" or has_code:
-                self.client.resume(record.id)
-                self._go_on()
 
     # a host
 
@@ -76,9 +83,9 @@ class App:
         self._check_open()
         runtime = self.runtime
         owner = runtime.owner if runtime is not None and runtime.carriers.has_room() else None
-        record, is_created = self.client.start(flow, id, args, kwargs, options, owner)
-        if is_created and record.owner is not None and runtime is not None:
-            runtime.carriers.give(record)
+        record, log = self.client.start(flow, id, args, kwargs, options, owner)
+        if log and record.owner is not None and runtime is not None:
+            runtime.carriers.give(record, log)
         elif self.runtime is not None:
             self.runtime.go_on(record.ready_at if record.ready_at is not None else self.clock.now())
         return record.id
@@ -88,12 +95,12 @@ class App:
         runtime = self._runtime()
         carried: Lease | None = None
         with Interrupts() as interrupts:  # from before the lease on, or a Ctrl-C in between would leave it behind
-            record, is_created = self.client.start(flow, id, args, kwargs, options, runtime.owner)
+            record, log = self.client.start(flow, id, args, kwargs, options, runtime.owner)
             claimed: RunRecord | None = record
-            if not is_created or record.owner is None:
+            if not log or record.owner is None:
                 claimed = self._claimed(runtime, record)
             if claimed is not None:
-                carried = runtime.carrying.carry(claimed, output.Echo.AT_ONCE)
+                carried = runtime.carrying.carry(claimed, output.Echo.AT_ONCE, log)
         if carried is not None:
             if carried.broken is not None:
                 raise carried.broken
@@ -138,13 +145,11 @@ class App:
                     raise TimeoutError(f"{self.client.why(record.id)} It was waited for {timeout} s")
                 self._wait_for_news(news, left)
 
-    def _listening(self, run: int) -> AbstractContextManager[threading.Event | None]:
-        return nullcontext() if self.runtime is None else self.runtime.shared.news.listening(run)
+    def _listening(self, run: int) -> AbstractContextManager[threading.Event | Commits]:
+        return nullcontext(Commits(self.store)) if self.runtime is None else self.runtime.shared.news.listening(run)
 
-    def _wait_for_news(self, news: threading.Event | None, left: float) -> None:
-        if news is None or self.runtime is None:
-            time.sleep(min(left, 0.01))
-        elif not self.runtime.shared.options.carriers:
+    def _wait_for_news(self, news: threading.Event | Commits, left: float) -> None:
+        if self.runtime is not None and not self.runtime.shared.options.carriers:
             self._drive(left)
         else:
             news.wait(left)
@@ -250,13 +255,13 @@ class App:
     def close(self, patience: float = 5.0) -> None:
         """Stop within that time: what is finished is written, what is not goes on when the log is opened again."""
         if os.getpid() != self._process:
-            hosts.leave(self)  # after a fork: log, locks and threads are the parent's
+            self._leave()  # after a fork: log, locks and threads are the parent's
             return
         with self._lock:
             if self._is_closed:
                 return
             self._is_closed = True
-        hosts.leave(self)
+        self._leave()
         atexit.unregister(self.close)
         try:
             if self.runtime is not None:
@@ -273,11 +278,15 @@ class App:
     def abandon(self) -> None:
         """Leave the log as a killed process would: nothing is written, locks are free, runs are not given back."""
         self._is_closed = True
-        hosts.leave(self)
+        self._leave()
         atexit.unregister(self.close)
         if self.runtime is not None:
             self.runtime.stop_watching()
         self.store.abandon()
+
+    def _leave(self) -> None:
+        hosts.leave(self)
+        registry.ignore(self._unparking.note)
 
     def __enter__(self) -> "App":
         return self

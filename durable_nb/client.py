@@ -48,19 +48,20 @@ class Client:
 
     def start(
         self, flow: Flow[..., Any], id: str | None, args: Any, kwargs: Any, options: StartOptions, owner: int | None
-    ) -> tuple[RunRecord, bool]:
-        """The run of that id and whether it was created now; RunConflict when the id belongs to something else."""
+    ) -> tuple[RunRecord, list[Row]]:
+        """The run of that id and, when it was created now, its history; RunConflict when the id is something else's."""
         new, arguments = self._new(flow, id, args, kwargs, options, owner)
         record, is_created = self.store.start(new)
         if is_created:
-            return record, True
+            return record, [new.started]
         if options.on_conflict == "replace":
             self.store.delete(record.key, True)
-            return self.store.start(new)
+            record, is_created = self.store.start(new)
+            return record, [new.started] if is_created else []
         self._check_conflict(record, flow, arguments, options.on_conflict)
         if record.status == "failed" and options.on_conflict == "match":
             self.retry(record.id, False)
-        return self.record(record.id), False
+        return self.record(record.id), []
 
     def _new(
         self, flow: Flow[..., Any], id: str | None, args: Any, kwargs: Any, options: StartOptions, owner: int | None

@@ -7,12 +7,14 @@ A class that "module:qualname" does not find again (of a notebook cell, of a fun
 import dataclasses
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import Enum, Flag
 from types import MemberDescriptorType
 from typing import Any, Final
 
 from durable_nb.codec.plain import KEY
+from durable_nb.errors import Corrupt, UnknownCode, Untrusted
 
 Inner = Callable[[Any], Any]
 Node = dict[str, Any]
@@ -52,17 +54,34 @@ restored_class: Callable[[str, str], type | None] = _never  # filled by the room
 
 
 def class_named(name: str) -> Any:
-    """The class written as `name`; ImportError, AttributeError or TypeError when there is none today."""
+    """The class written as `name`; UnknownCode when there is none today."""
     module, _, qualname = name.partition(":")
     found: Any = restored(module, qualname)
     if found is not None:
         return found
-    found = importlib.import_module(module)
-    for part in qualname.split("."):
-        found = getattr(found, part)
-    if not isinstance(found, type):
-        raise TypeError(f"{name} is not a class any more")
+    with wanted(module, qualname):
+        found = importlib.import_module(module)
+        for part in qualname.split("."):
+            found = getattr(found, part)
+        if not isinstance(found, type):
+            raise TypeError(f"it is {found!r}")
     return found
+
+
+@contextmanager
+def wanted(module: str, qualname: str) -> Iterator[None]:
+    """A value names this class or function, which is looked for here: where nobody knows it, the value is not broken."""
+    try:
+        yield
+    except (MemoryError, UnknownCode, Untrusted):
+        raise
+    except Corrupt as error:  # its source is not to be had; the sentence says so
+        raise UnknownCode(str(error)) from error
+    except Exception as error:  # to import a module is to run any code
+        why = f"{type(error).__name__}: {error}"
+        raise UnknownCode(
+            f"`{qualname}` of {module} is not known here; run its cell or import its module ({why})"
+        ) from error
 
 
 def write(value: Any, inner: Inner) -> Node | None:

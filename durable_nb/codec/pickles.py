@@ -13,7 +13,7 @@ from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, Functi
 from typing import Any, Final
 
 from durable_nb.codec import classes
-from durable_nb.errors import Corrupt, Unstorable
+from durable_nb.errors import Corrupt, UnknownCode, Unstorable
 
 _PROTOCOL: Final = 5
 _BYTECODE: Final = b"bytecode of Python "  # before a pickle that only this Python can read; others begin with \x80
@@ -28,7 +28,7 @@ def _unnamed(thing: Any) -> Name | None:
 
 
 def _nowhere(*name: Any) -> Any:
-    raise Corrupt(f"{name[0]} `{name[2]}` of {name[1]} is kept as source, which durable_nb.flows restores")
+    raise UnknownCode(f"{name[0]} `{name[2]}` of {name[1]} is kept as source, which durable_nb.flows restores")
 
 
 # Filled by the room of flows, which knows source; without it cloudpickle takes classes and functions along by value.
@@ -98,8 +98,11 @@ class _Unpickler(pickle.Unpickler):
     """Takes a class that came along with restored code before it imports another one of that name."""
 
     def find_class(self, module: str, name: str) -> Any:
-        there = classes.restored(module, name)
-        return super().find_class(module, name) if there is None else there
+        there: Any = classes.restored(module, name)
+        if there is not None:
+            return there
+        with classes.wanted(module, name):
+            return super().find_class(module, name)
 
 
 def _minor() -> str:
@@ -108,7 +111,8 @@ def _minor() -> str:
 
 def code_named(*name: Any) -> Any:
     """What pickles call for a class or function that only a notebook or script has. Never renamed: logs name it."""
-    return code_of_name(*name)
+    with classes.wanted(name[1], name[2]):  # whatever is wrong with its source, a definition here would do
+        return code_of_name(*name)
 
 
 @functools.cache

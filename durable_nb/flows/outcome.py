@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from durable_nb.engine.turn import Turn
-from durable_nb.errors import Corrupt, StepFailed, Untrusted
+from durable_nb.errors import Corrupt, StepFailed, UnknownCode, Untrusted
 from durable_nb.history import wire
 from durable_nb.history.events import Row
 
@@ -26,7 +26,7 @@ def outcome_of(turn: Turn, row: Row, name: str | None) -> Any:
             return turn.handed.pop(row.seq)
         try:
             return turn.reader.take(wire.value_of(row), turn.run_uid, row.seq, row.kind, f"the result of step `{name}`")
-        except (Corrupt, Untrusted) as error:
+        except (Corrupt, UnknownCode, Untrusted) as error:
             turn.reader.give_up(turn, error)
     if row[1] == "fired":
         return None

@@ -1,6 +1,6 @@
 """The definitions this process knows, by name. The newest of a name wins; two places may not share one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ class Definition(Protocol):
 
 
 _known: dict[tuple[str, str], Definition] = {}
+_listeners: list[Callable[[], None]] = []
 
 
 _quiet: ContextVar[bool] = ContextVar("durable_nb_quiet", default=False)
@@ -42,6 +43,19 @@ def register(kind: str, definition: Definition) -> None:
             f"give one of them another name, @{kind}(name=…)"
         )
     _known[kind, definition.name] = definition
+    for listener in list(_listeners):
+        listener()
+
+
+def listen(listener: Callable[[], None]) -> None:
+    """Call this whenever a definition was registered, within the user's import or cell: it may not block nor raise."""
+    _listeners.append(listener)
+
+
+def ignore(listener: Callable[[], None]) -> None:
+    """Call this no more."""
+    if listener in _listeners:
+        _listeners.remove(listener)
 
 
 def lookup(kind: str, name: str) -> Definition | None:

@@ -57,6 +57,7 @@ class Step(Generic[P, R]):
         self.is_async = inspect.iscoroutinefunction(function)
         self.runs_elsewhere = self.is_async or options.timeout is not None or options.isolate
         self.arguments = Arguments(function, f"step `{name}`", skip_self=instance is not None)
+        self._arguments_of_method: Arguments | None = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         turn = turn_or_none()
@@ -113,7 +114,14 @@ class Step(Generic[P, R]):
     def __get__(self, instance: Any, owner: Any = None) -> "Step[..., R]":
         if instance is None:
             return self
-        return Step(self.function, self.name, self.options_, instance, self.owner)
+        if self._arguments_of_method is None:
+            self._arguments_of_method = Arguments(self.function, f"step `{self.name}`", skip_self=True)
+        # Every call of a method step comes by here, so the function is not looked at again: all but the object is shared.
+        bound: Step[..., R] = object.__new__(type(self))
+        vars(bound).update(vars(self))
+        bound.instance = instance
+        bound.arguments = self._arguments_of_method
+        return bound
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.owner = owner

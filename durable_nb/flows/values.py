@@ -10,7 +10,7 @@ from durable_nb.codec import chunks as pieces, values as codec
 from durable_nb.codec.digest import digest_bytes
 from durable_nb.codec.preview import preview
 from durable_nb.codec.sign import Signer
-from durable_nb.errors import Corrupt, DurableError, Unstorable, Untrusted
+from durable_nb.errors import Corrupt, DurableError, UnknownCode, Unstorable, Untrusted
 from durable_nb.flows.source.travelling import Classes, digest_of
 from durable_nb.history import wire
 from durable_nb.history.events import Row, Started
@@ -109,7 +109,10 @@ class Values:
         return self.take_arguments(started.arguments, uid, 1, "started", f"flow `{flow}`")
 
     def take(self, value: Value, uid: str, seq: int, kind: str, what: str) -> Any:
-        """The value itself. Untrusted or Corrupt, naming `what`, when it may or can not be decoded."""
+        """The value itself. Untrusted or Corrupt, naming `what`, when it may or can not be decoded.
+
+        UnknownCode when all it lacks is a class that nobody has here now.
+        """
         if value.codec != SAFE:
             self._check(value, uid, seq, kind, what)
         try:
@@ -117,6 +120,8 @@ class Values:
                 return self._decoded(value.codec, self._assembled(value.payload))
             return self._decoded(value.codec, value.data if value.data is not None else bytes(value.json))
         except Corrupt as cause:
+            if isinstance(cause.__cause__, UnknownCode):
+                raise UnknownCode(f"{what} cannot be read: {cause.__cause__}") from cause
             raise Corrupt(f"{what} cannot be read: {cause}") from cause
 
     def _decoded(self, codec_name: str, data: bytes) -> Any:

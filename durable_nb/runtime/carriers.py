@@ -4,8 +4,10 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 
 from durable_nb.errors import LogError
+from durable_nb.history.events import Row
 from durable_nb.runtime.carrying import Carrying
 from durable_nb.runtime.options import PATIENCE
 from durable_nb.runtime.output import background
@@ -24,7 +26,7 @@ class Carriers:
         self._carrying = carrying
         self._limit = limit
         self._most = limit + most if limit else 0
-        self._local: deque[RunRecord] = deque()
+        self._local: deque[tuple[RunRecord, Sequence[Row]]] = deque()  # with its history, where that is known
         self._lock = threading.Lock()
         self._news = threading.Condition(self._lock)
         self._threads: set[threading.Thread] = set()
@@ -44,19 +46,20 @@ class Carriers:
                 self._begin_thread()
 
     def has_room(self) -> bool:
-        """Whether a run that starts now would be carried at once; then it may be born leased and skip the claim."""
-        with self._lock:
-            if self._is_stopping or self._local or self._is_dirty:
-                return False
-            return self._idle > 0 or self._may_begin()
+        """Whether a run that starts now would be carried soon; then it may be born leased and skip the claim.
 
-    def give(self, record: RunRecord) -> None:
+        Not before what is due already: whatever was woken goes first.
+        """
+        with self._lock:
+            return bool(self._limit) and len(self._local) < _BATCH and not self._is_dirty and not self._is_stopping
+
+    def give(self, record: RunRecord, log: Sequence[Row]) -> None:
         """Carry this run, which is leased by us already."""
         with self._lock:
-            self._local.append(record)
+            self._local.append((record, log))
             if self._idle:
                 self._news.notify()
-            elif len(self._threads) < self._most:
+            elif self._may_begin():
                 self._begin_thread()
 
     def claim(self, limit: int) -> list[RunRecord]:
@@ -102,22 +105,22 @@ class Carriers:
     def _work(self) -> None:
         try:
             while True:
-                record = self._next()
-                if record is None:
+                found = self._next()
+                if found is None:
                     return
-                self._carry(record)
+                self._carry(*found)
         finally:
             with self._lock:
                 self._threads.discard(threading.current_thread())
 
-    def _carry(self, record: RunRecord) -> None:
+    def _carry(self, record: RunRecord, log: Sequence[Row]) -> None:
         try:
-            self._carrying.carry(record, background())
+            self._carrying.carry(record, background(), log)
         except Exception:
             _logger.exception("carrying run %r failed; it is tried again", record.id)
             self._carrying.strand(record)
 
-    def _next(self) -> RunRecord | None:
+    def _next(self) -> tuple[RunRecord, Sequence[Row]] | None:
         """The next run to carry; waits for one; None when it is time to end."""
         while True:
             with self._lock:
@@ -133,7 +136,7 @@ class Carriers:
                 self._is_dirty = False
             found = self._claimed()
             with self._lock:
-                self._local.extend(found)
+                self._local.extend((record, ()) for record in found)
                 if len(found) == _BATCH:
                     self._is_dirty = True
                 if len(self._local) > 1 and self._idle:

@@ -1,6 +1,7 @@
 """Carrying a run on the calling thread: its code to the next wait or the end, the outcome into the log."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from durable_nb.engine.cursor import Cursor
@@ -8,6 +9,7 @@ from durable_nb.engine.turn import Outcome, Turn, run_turn
 from durable_nb.errors import BadArguments, Corrupt, LogError, Uncapturable, UnknownCode, Untrusted
 from durable_nb.flows.flow import Flow
 from durable_nb.history import events as e, wire
+from durable_nb.history.events import Row
 from durable_nb.runtime import output
 from durable_nb.runtime.lease import Lease
 from durable_nb.runtime.port import Port
@@ -29,18 +31,21 @@ class Carrying:
         self.leases: dict[int, Lease] = {}
         self._stranded: dict[int, int] = {}
 
-    def carry(self, record: RunRecord, echo: output.Echo = output.Echo.NEVER) -> Lease:
-        """Carry a leased run as far as it goes. It is settled, or lost, when this returns."""
+    def carry(self, record: RunRecord, echo: output.Echo = output.Echo.NEVER, log: Sequence[Row] = ()) -> Lease:
+        """Carry a leased run as far as it goes. It is settled, or lost, when this returns.
+
+        `log` is its history where that is known: of a run that was born leased. Else it is read.
+        """
         output.install()
         shared = self._shared
         while True:
-            lease = Lease(shared, record, echo)
+            lease = Lease(shared, record, echo, log or shared.store.history(record.key))
             self.leases[record.key] = lease
             try:
                 with lease.interrupts:
                     settle(lease, _turn(lease, Port(lease, self._workers)))
             except MailArrived:
-                record = record._replace(mail=shared.newest_mail(record.key))
+                record, log = record._replace(mail=shared.newest_mail(record.key)), ()
                 continue
             except LeaseLost:
                 _logger.info("run %r was taken over by another process", record.id)

@@ -8,11 +8,12 @@ import msgspec
 
 from durable_nb.codec.digest import digest_bytes
 from durable_nb.durations import seconds
-from durable_nb.errors import Corrupt, DurableError, Uncapturable, UnknownCode
+from durable_nb.errors import Corrupt, DurableError, Uncapturable, UnknownCode, Untrusted
 from durable_nb.flows import registry
 from durable_nb.flows.code import Code, is_bundle, references
 from durable_nb.flows.flow import Flow
 from durable_nb.flows.host import StartOptions
+from durable_nb.flows.place import turn_or_none
 from durable_nb.flows.policy import NEVER, Retry, StepOptions
 from durable_nb.flows.source.bundle import bundle
 from durable_nb.flows.source.capture import capture_watched
@@ -50,10 +51,23 @@ class _Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class LateStep:
-    """A step in restored code: whatever has its name when it is called, which may be defined, or restored, only then."""
+    """A step in restored code: whatever has its name when it is called, which may be defined, or restored, only then.
+
+    Where there is none the run is parked: that a process lacks code is nothing a flow could handle.
+    """
 
     def __init__(self, find: Callable[[], Step[..., Any]]) -> None:
-        self._find = find
+        self._look = find
+
+    def _find(self) -> Step[..., Any]:
+        try:
+            return self._look()
+        except (UnknownCode, Untrusted, Corrupt) as error:
+            turn = turn_or_none()
+            if turn is None:
+                raise
+            turn.reader.give_up(turn, error)
+            raise AssertionError("the turn is over") from error
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._find()(*args, **kwargs)
@@ -133,6 +147,18 @@ class Definitions:
         restored: Step[..., Any] = self._restore(record)
         return restored
 
+    def unknown_steps(self, record: RunRecord) -> list[str]:
+        """What is said of every step that the run's stored code names and nobody has."""
+        stored = self._store.code(record.code)
+        names = [] if stored is None else [name for kind, name in references(_read(stored).document) if kind == "step"]
+        said: list[str] = []
+        for name in names:
+            try:
+                self.step(name)
+            except UnknownCode as error:
+                said.append(str(error))
+        return said
+
     def _from_log(self, record: RunRecord) -> Flow[..., Any]:
         stored = self._store.code(record.code)
         if stored is None:
@@ -148,8 +174,13 @@ class Definitions:
             return known
         self._values.check_code(record.kind, record.name, record.digest, record.document, record.mark)
         envelope = _read(record)
-        with registry.quietly():
-            made = self._made(record, envelope)
+        try:
+            with registry.quietly():
+                made = self._made(record, envelope)
+        except Corrupt as error:  # a constant in the code may be of a class that nobody has here now
+            if isinstance(error.__cause__, UnknownCode):
+                raise error.__cause__ from None
+            raise
         self._restored[record.digest] = made
         return made
 

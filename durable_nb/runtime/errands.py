@@ -12,7 +12,7 @@ import msgspec
 
 from durable_nb.durations import spoken
 from durable_nb.engine.turn import place
-from durable_nb.errors import Corrupt, DurableError, StepFailed, StepTimeout
+from durable_nb.errors import Corrupt, DurableError, LogClosed, LogError, StepFailed, StepTimeout
 from durable_nb.flows.place import Recall, StepPlace
 from durable_nb.flows.policy import StepOptions, next_attempt_at
 from durable_nb.flows.step import Step
@@ -35,10 +35,10 @@ _logger = logging.getLogger("durable_nb.steps")
 class Job:
     """One attempt of a step, ready to run."""
 
-    __slots__ = ("args", "here", "kwargs", "record", "row", "step", "work")
+    __slots__ = ("args", "here", "is_told", "kwargs", "output_lock", "record", "row", "step", "work")
 
     def __init__(
-        self, record: RunRecord, row: Row, work: WorkRecord, step: Step[..., Any], args: Any, kwargs: Any
+        self, record: RunRecord, row: Row, work: WorkRecord, step: Step[..., Any], args: Any, kwargs: Any, is_told: bool
     ) -> None:
         self.record = record
         self.row = row
@@ -46,7 +46,9 @@ class Job:
         self.step = step
         self.args = args
         self.kwargs = kwargs
+        self.is_told = is_told  # whether its claim told the run that the attempt has begun; work born claimed did not
         self.here: StepPlace | None = None
+        self.output_lock = threading.Lock()
 
 
 class Errands:
@@ -62,11 +64,25 @@ class Errands:
             if self._loop is not None:
                 self._loop.stop()
 
+    def claim(self, limit: int) -> list[WorkRecord]:
+        """Work that is due, ours from now on; what has crashed too often is answered with that, which parks its run."""
+        shared = self._shared
+        claimed = shared.store.claim_work(shared.owner, shared.now(), limit, self._begun)
+        for work in claimed:
+            if work.owner is None:
+                shared.on_mail(work.run)
+        return claimed
+
+    def _begun(self, work: WorkRecord) -> NewMail:
+        is_poison = work.crashes >= CRASHES
+        kind = "crashed" if is_poison else "attempt"
+        return NewMail(kind, work.ask, work.attempt, None, None, _started(work), self._shared.label, is_poison)
+
     def job_of(self, work: WorkRecord) -> Job | None:
         """What is needed to run claimed work; a step that cannot be run here answers with why."""
         shared = self._shared
         record = shared.store.run_by_key(work.run)
-        if record is None:
+        if record is None or work.owner is None:
             return None
         row = next((row for row in shared.store.history(work.run, work.ask - 1) if row.seq == work.ask), None)
         if row is None:
@@ -79,14 +95,10 @@ class Errands:
             named = shared.values.take_arguments(asked.arguments, record.uid, row.seq, row.kind, f"step `{work.name}`")
             args, kwargs = step.arguments.call_form(named)
         except DurableError as error:
-            self._settle(Job(record, row, work, Step(_never, work.name, StepOptions()), (), {}), error, is_final=True)
+            nothing: Step[..., Any] = Step(_never, work.name, StepOptions())
+            self._settle(Job(record, row, work, nothing, (), {}, is_told=True), error, is_final=True)
             return None
-        if work.crashes >= CRASHES:
-            self._finish(Job(record, row, work, step, args, kwargs), "crashed", _started(work))  # parks the run
-            return None
-        mail = NewMail("attempt", work.ask, work.attempt, None, None, _started(work), shared.label, False)
-        shared.store.tell(work.run, mail, shared.now())
-        return Job(record, row, work, step, args, kwargs)
+        return Job(record, row, work, step, args, kwargs, is_told=True)
 
     def perform(self, job: Job) -> None:
         """Run the attempt and record what came of it."""
@@ -98,15 +110,35 @@ class Errands:
         try:
             value = self._bounded(job, here)
         except BaseException as error:  # noqa: BLE001 - whatever a body raises is an outcome
+            self.write_output(job)
             if self._shared.is_stopping and isinstance(error, CancelledError):
                 return  # by us, not by the body: the attempt is given back
             self._settle(job, error)
         else:
+            self.write_output(job)
             self._settle_value(job, value)
         show_rest(here.sink)
-        pieces = here.sink.take()
-        if pieces:
-            shared.store.put_output(record.key, pieces)
+
+    def write_output(self, job: Job) -> None:
+        """Write what the attempt has printed and told since the last time.
+
+        It is in the log before the outcome is: the next attempt, perhaps of another process, asks how far this one came.
+        """
+        here = job.here
+        if here is None:
+            return
+        with job.output_lock:  # the thread that writes output now and then may hold a piece in its hands
+            pieces = here.sink.take()
+            if not pieces:
+                return
+            try:
+                self._shared.store.put_output(job.record.key, pieces)
+            except LogClosed:
+                raise
+            except LogError as error:  # the outcome counts for more than what was printed
+                _logger.warning(
+                    "the output of step %r of run %r was not written: %s", job.step.name, job.record.id, error
+                )
 
     def _recall(self, run: int) -> Recall:
         return lambda ask: position(self._shared.store.output(run), ask)
@@ -160,6 +192,8 @@ class Errands:
             error = StepFailed("the step raised KeyboardInterrupt")
         failure = shared.values.failure(error)
         now = shared.now()
+        if not job.is_told:  # or the failure would belong to no attempt, and the budget would not count it
+            shared.store.tell(work.run, self._begun(work), now)
         retry = job.step.options_.retry
         at = None
         if not is_final and retry.max_attempts > 1:

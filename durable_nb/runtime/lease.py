@@ -42,10 +42,10 @@ class Ending(msgspec.Struct, frozen=True):
 class Lease:
     """A run in the hands of this process."""
 
-    def __init__(self, shared: Shared, record: RunRecord, echo: Echo) -> None:
+    def __init__(self, shared: Shared, record: RunRecord, echo: Echo, log: Sequence[Row]) -> None:
         self.shared = shared
         self.record = record
-        self.log = shared.store.history(record.key)
+        self.log = list(log)
         self.rows = effective(self.log)
         self.head = self.log[-1].seq if self.log else 0
         self.mail_known = record.mail

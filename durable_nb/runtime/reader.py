@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 from durable_nb.codec.digest import digest
 from durable_nb.engine.cursor import Suspended
 from durable_nb.engine.turn import Turn
-from durable_nb.errors import DurableError, LogError, Untrusted
+from durable_nb.errors import DurableError, LogError, UnknownCode, Untrusted
 from durable_nb.flows.values import Values
 from durable_nb.history.failure import Failure
 from durable_nb.history.values import Value
@@ -30,9 +30,12 @@ class Reader:
         """The form of a value that lies beside the run (its state, its note), marked for that place."""
         return self._values.mark(self._values.keep(value, what), turn.run_uid, 0, kind)
 
-    def give_up(self, turn: Turn, error: LogError | Untrusted) -> NoReturn:
-        """What the log holds cannot be read: the run waits for a person, the flow's code never sees it."""
-        self._park("untrusted" if isinstance(error, Untrusted) else "corrupt", str(error))
+    def give_up(self, turn: Turn, error: LogError | UnknownCode | Untrusted) -> NoReturn:
+        """What the log holds cannot be read here: the run is parked, the flow's code never sees it."""
+        reason = (
+            "untrusted" if isinstance(error, Untrusted) else "no_code" if isinstance(error, UnknownCode) else "corrupt"
+        )
+        self._park(reason, str(error))
         turn.cursor.close(Suspended())
 
     def error(

@@ -48,9 +48,10 @@ class Runtime:
 
     def go_on(self, at: float) -> None:
         """A run of ours is due then."""
-        self.shared.on_due(at)
         if at <= self.shared.now():
             self.carriers.nudge()
+        else:
+            self.shared.on_due(at)
 
     def has_mail(self, run: int) -> None:
         """Mail was put for a run by this process: tell whoever carries it, else see to it that it is carried."""

@@ -47,7 +47,7 @@ class Workers:
             return
         now = self._shared.now()
         work = WorkRecord(record.key, row.seq, use.step.name, b"", 1, 0, now, self._shared.owner)
-        self._queue(Job(record, row, work, use.step, use.args, use.kwargs))
+        self._queue(Job(record, row, work, use.step, use.args, use.kwargs, is_told=False))
 
     def look(self) -> None:
         """There may be free work that is due."""
@@ -64,7 +64,7 @@ class Workers:
 
     def run_one(self) -> bool:
         """Claim and run one due attempt on this thread (tests, no workers); False when there is none."""
-        for work in self._shared.store.claim_work(self._shared.owner, self._shared.now(), 1):
+        for work in self._errands.claim(1):
             job = self._errands.job_of(work)
             if job is not None:
                 self._errands.perform(job)
@@ -140,7 +140,7 @@ class Workers:
                 self._shared.on_due(self._shared.now() + 1.0)
 
     def _claim(self) -> None:
-        claimed = self._shared.store.claim_work(self._shared.owner, self._shared.now(), self._limit)
+        claimed = self._errands.claim(self._limit)
         if len(claimed) == self._limit:
             self._is_dirty = True  # there may be more
         for work in claimed:
@@ -151,7 +151,4 @@ class Workers:
     def flush_output(self) -> None:
         """Write what the running attempts have printed and told since the last time."""
         for job in list(self._running.values()):
-            if job.here is not None:
-                pieces = job.here.sink.take()
-                if pieces:
-                    self._shared.store.put_output(job.record.key, pieces)
+            self._errands.write_output(job)

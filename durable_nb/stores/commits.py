@@ -4,53 +4,46 @@ from durable_nb.errors import LogError
 from durable_nb.stores.births import create_all, refer
 from durable_nb.stores.library import Connection, sqlite
 from durable_nb.stores.mailing import ENDED, SQL as MAILING, put_back, put_messages
-from durable_nb.stores.protocol import Commit, IdTaken, LeaseLost, MailArrived, NewWork, Release
+from durable_nb.stores.protocol import Commit, LeaseLost, MailArrived, NewWork, Release
 from durable_nb.stores.queries import statements
 
 SQL = statements("turns")
 _WORK = statements("work")
 
 
-def apply_apart(connection: Connection, commit: Commit) -> int | Exception:
-    """One commit of several: its error undoes nothing of the others."""
-    connection.execute("savepoint turn")
-    try:
-        outcome: int | Exception = apply(connection, commit)
-    except (LogError, MailArrived, IdTaken, sqlite.IntegrityError) as error:
-        connection.execute("rollback to turn")
-        outcome = error
-    connection.execute("release turn")
-    return outcome
-
-
 def apply(connection: Connection, commit: Commit) -> int:
     """Write a turn inside a transaction; the run's mail mark."""
-    found = connection.execute(SQL["fence"], (commit.run,)).fetchone()
-    if found is None:
-        raise LeaseLost("the run was deleted meanwhile; nothing was written")
-    lease, owner, mail = found
-    if lease != commit.lease or owner is None:
-        if _is_done(connection, commit, is_free=lease == commit.lease):
-            return int(mail)
-        raise LeaseLost
-    if commit.release is not None and mail > commit.mail:
-        raise MailArrived
-    run = commit.run
+    run, release = commit.run, commit.release
+    if release is not None and _let_go(connection, commit, release):
+        mail = commit.mail
+    else:
+        found = connection.execute(SQL["fence"], (run,)).fetchone()
+        if found is None:
+            raise LeaseLost("the run was deleted meanwhile; nothing was written")
+        lease, owner, mail = found
+        if lease != commit.lease or owner is None:
+            if _is_done(connection, commit, is_free=lease == commit.lease):
+                return int(mail)
+            raise LeaseLost
+        if release is not None:
+            raise MailArrived
     try:
         connection.executemany(SQL["append"], [(run, *row) for row in commit.rows])
     except sqlite.IntegrityError as error:
         if _is_done(connection, commit, is_free=False):
             return int(mail)
         raise LogError(
-            f"rows of run {run} are there already with other content: two carriers hold lease {lease}"
+            f"rows of run {run} are there already with other content: two carriers hold lease {commit.lease}"
         ) from error
     _apply_mail(connection, commit)
     _apply_work(connection, commit)
     refer(connection, run, commit.payloads)
     create_all(connection, commit.starts)
     _apply_own(connection, commit)
-    if commit.release is not None:
-        _let_go(connection, run, commit.release, commit.at, commit.mail > 0)
+    if release is not None and release.status in ENDED:
+        if commit.mail:
+            connection.execute(MAILING["drop_mail"], (run,))
+        connection.execute(SQL["drop_all_work"], (run,))
     # Last: a run that writes to itself and lets go is free by now, and woken; what is created here gets its mail too.
     return put_messages(connection, commit.messages, commit.at).get(run, int(mail))
 
@@ -93,12 +86,10 @@ def _apply_own(connection: Connection, commit: Commit) -> None:
         connection.execute(SQL["begin_execution"], {"run": run, **commit.next._asdict()})
 
 
-def _let_go(connection: Connection, run: int, release: Release, at: float, had_mail: bool) -> None:
-    connection.execute(SQL["release"], {"run": run, "at": at, **release._asdict()})
-    if release.status in ENDED:
-        if had_mail:
-            connection.execute(MAILING["drop_mail"], (run,))
-        connection.execute(SQL["drop_all_work"], (run,))
+def _let_go(connection: Connection, commit: Commit, release: Release) -> bool:
+    """Give the lease back, if it is held and no mail has come: the check and the change in one statement."""
+    columns = {"run": commit.run, "lease": commit.lease, "mail": commit.mail, "at": commit.at, **release._asdict()}
+    return bool(connection.execute(SQL["release"], columns).rowcount)
 
 
 def _is_done(connection: Connection, commit: Commit, is_free: bool) -> bool:

@@ -1,16 +1,14 @@
 """One log, opened: reads on a connection of their own, and writes in groups.
 
 Whoever finds the writer free commits alone, at once. Everybody else queues; whoever holds the writer then commits up to
-64 waiting transactions in one (a savepoint each) and hands the writer to the oldest waiter. A thread of its own would
-cost a lone writer twice to four times as much; a leader that serves on would never get back to its own run.
+64 waiting transactions in one (with a savepoint each, when one of them fails) and hands the writer to the oldest
+waiter. A thread of its own would cost a lone writer twice to four times as much; a leader that serves on would never
+get back to its own run.
 """
 
 import _thread
-import logging
-import random
-import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from durable_nb.errors import ForkedProcess, LogClosed, LogError, LogMissing
@@ -19,6 +17,7 @@ from durable_nb.stores.files import Identity, identity, refuse_moved
 from durable_nb.stores.interrupts import Shield, is_exposed
 from durable_nb.stores.items import Item, copy_of
 from durable_nb.stores.library import Connection, is_busy, log_error, sqlite
+from durable_nb.stores.patience import patiently
 
 Parameters = Sequence[Any] | dict[str, Any]
 T = TypeVar("T")
@@ -26,9 +25,7 @@ T = TypeVar("T")
 crash_point: Callable[[str], None] | None = None
 """Crash tests put a function here; it is called right before and right after every commit of a writer."""
 
-_LOGGER = logging.getLogger("durable_nb.stores")
 _GROUP = 64
-_PATIENCE = 10.0  # seconds of waiting for another process after which one warning is logged
 _LOOK = 0.05  # seconds after which a waiting main thread looks whether it was interrupted
 
 
@@ -96,7 +93,7 @@ class Database:
                     raise self._mapped(error)
             except sqlite.DatabaseError as error:
                 raise self._mapped(error)
-            patience = patience or self._patience()
+            patience = patience or patiently(self.path, self._refuse)
             next(patience)
 
     def changes(self) -> int:
@@ -240,7 +237,7 @@ class Database:
                 if crash_point is not None:
                     crash_point("after commit")
                 return changed
-            patience = patience or self._patience()
+            patience = patience or patiently(self.path, self._refuse)
             next(patience)
 
     def _commit(self, batch: list[Item]) -> None:
@@ -254,7 +251,7 @@ class Database:
             return
         if len(batch) == 1:
             self._attempt(batch[0])
-        elif not self._attempt_each(batch):
+        elif not self._attempt_together(batch) and not (self._writer.in_transaction and self._attempt_each(batch)):
             # SQLite has rolled the whole transaction back (no room, for one): each by itself, then.
             for item in batch:
                 if item.error is None:
@@ -274,7 +271,7 @@ class Database:
                     raise self._mapped(error)
             if any(item.is_interrupted for item in batch):
                 self._unbegin(batch)
-            patience = patience or self._patience()
+            patience = patience or patiently(self.path, self._refuse)
             next(patience)
 
     def _unbegin(self, batch: list[Item]) -> None:
@@ -290,8 +287,20 @@ class Database:
         except BaseException as error:  # noqa: BLE001 - it is handed to its owner
             item.error = self._mapped(error)
 
+    def _attempt_together(self, batch: list[Item]) -> bool:
+        """Run the items one after another, which is nearly always all; False when one has failed, undone then."""
+        self._writer.execute("savepoint batch")
+        for item in batch:
+            self._attempt(item)
+            if item.error is not None:
+                if self._writer.in_transaction:
+                    self._writer.execute("rollback to batch")
+                    item.error = None
+                return False
+        return True
+
     def _attempt_each(self, batch: list[Item]) -> bool:
-        """Run every item behind a savepoint; False when SQLite has given up the transaction."""
+        """Run every item behind a savepoint of its own; False when SQLite has given up the transaction."""
         for item in batch:
             self._writer.execute("savepoint item")
             self._attempt(item)
@@ -319,18 +328,6 @@ class Database:
             return
         if crash_point is not None:
             crash_point("after commit")
-
-    def _patience(self) -> Iterator[None]:
-        """Let others finish; nobody is ever told "database is locked", whatever it takes."""
-        began, is_warned = time.monotonic(), False
-        while True:
-            self._refuse()
-            time.sleep(random.uniform(0.0001, 0.0016))  # as long as a commit takes, and never in step with others
-            self._refuse()
-            if not is_warned and time.monotonic() - began > _PATIENCE:
-                is_warned = True
-                _LOGGER.warning("%s has been locked by another program for %.0f s; still waiting", self.path, _PATIENCE)
-            yield
 
     def _refuse(self) -> None:
         if self._refusal is not None:

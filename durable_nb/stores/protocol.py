@@ -6,7 +6,7 @@ The rules every store keeps:
 * A verb that was committed although the caller saw an error may be tried again: rows have their number, work its attempt.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from durable_nb.errors import LogError
@@ -269,10 +269,6 @@ class Store(Protocol):
         """`commit` of nothing but one to three rows: what a step costs."""
         ...
 
-    def commit_many(self, commits: Sequence[Commit]) -> list[int | Exception]:
-        """Several turns in one transaction; an error reaches only its own."""
-        ...
-
     def history(self, run: int, after: int = 0) -> list[Row]:
         """The rows of a run with a greater seq, in order."""
         ...
@@ -297,8 +293,13 @@ class Store(Protocol):
         ...
 
     # work
-    def claim_work(self, owner: int, now: float, limit: int) -> list[WorkRecord]:
-        """Claim steps that are due and free, oldest first; the attempt counts from here."""
+    def claim_work(
+        self, owner: int, now: float, limit: int, begun: Callable[[WorkRecord], NewMail]
+    ) -> list[WorkRecord]:
+        """Claim steps that are due and free, oldest first; the attempt counts from here, so its mail is put with it.
+
+        `begun` gives that mail. Mail that wakes is an answer: the work is gone and comes back without an owner.
+        """
         ...
 
     def finish_work(self, work: WorkRecord, mail: NewMail, now: float) -> bool:

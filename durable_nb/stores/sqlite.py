@@ -37,7 +37,7 @@ class SqliteStore:
 
         self.start, self.claim, self.claim_run = turns.start, turns.claim, turns.claim_run
         self.seize, self.wrest = turns.seize, turns.wrest
-        self.commit, self.append, self.commit_many = turns.commit, turns.append, turns.commit_many
+        self.commit, self.append = turns.commit, turns.append
         self.give_back, self.history = turns.give_back, turns.history
 
         self.mail, self.tell, self.signal = mailing.mail, mailing.tell, mailing.signal

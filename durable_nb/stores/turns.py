@@ -6,7 +6,7 @@ from typing import Any
 from durable_nb.errors import LogFull, LogReadOnly
 from durable_nb.history.events import Row
 from durable_nb.stores.births import create
-from durable_nb.stores.commits import apply, apply_apart
+from durable_nb.stores.commits import apply
 from durable_nb.stores.database import Database
 from durable_nb.stores.library import Connection, sqlite
 from durable_nb.stores.protocol import Commit, NewRun, RunRecord
@@ -83,12 +83,6 @@ class Turns:
         except sqlite.IntegrityError:
             pass  # the rows are there already: it is tried again, or two write one row
         return self.commit(Commit(run, lease, mail, rows, rows[-1].at))
-
-    def commit_many(self, commits: Sequence[Commit]) -> list[int | Exception]:
-        def work(connection: Connection) -> list[int | Exception]:
-            return [apply_apart(connection, commit) for commit in commits]
-
-        return self._database.transact(work)
 
     def history(self, run: int, after: int = 0) -> list[Row]:
         return list(map(Row._make, self._database.read(SQL["history"], (run, after))))

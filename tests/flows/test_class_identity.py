@@ -276,7 +276,7 @@ def test_value_holds_no_bytecode_and_no_part_of_the_class(finished: Path) -> Non
 def test_class_that_nobody_has_is_named_with_what_to_do(finished: Path) -> None:
     changed(finished, "delete from code where kind = 'class'")
     said = _run(sys.executable, "-c", RESULT, cwd=finished).stdout
-    assert said.startswith("Corrupt ")
+    assert said.startswith("UnknownCode ")
     assert "class `Order` of __main__ is not defined here, and its code is not in the log" in said
     assert "run its cell or import its module" in said
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from durable_nb.history.events import Row
-from durable_nb.stores.protocol import Commit, NewMail, NewRun, Release, RunRecord, Store
+from durable_nb.stores.protocol import Commit, NewMail, NewRun, Release, RunRecord, Store, WorkRecord
 
 
 def row(seq: int, data: bytes = b"1", kind: str = "step", at: float = 10.0) -> Row:
@@ -62,6 +62,10 @@ def as_it_is(store: Store, run: RunRecord) -> RunRecord:
 def values(store: Store, run: RunRecord) -> list[bytes]:
     """What the mail of the run says, in order."""
     return [mail.value for mail in store.mail(run.key)]
+
+
+def begun(work: WorkRecord) -> NewMail:
+    return letter("attempt", ask=work.ask, attempt=work.attempt, wakes=False)
 
 
 def seqs(store: Store, run: RunRecord) -> list[int]:

@@ -108,16 +108,6 @@ def test_a_child_can_be_born_leased_and_gets_the_messages_of_its_birth(store: Sq
     assert (child.status, child.owner, child.lease, child.mail) == ("running", run.owner, 1, 1)
 
 
-def test_of_commits_made_together_only_the_one_whose_id_is_taken_is_refused(store: SqliteStore) -> None:
-    one, two, three = (carried(store, id) for id in ("one", "two", "three"))
-    outcomes = store.commit_many(
-        [turn(run, row(2), starts=[new_run("child", uid=uid)]) for run, uid in [(one, "a"), (two, "b"), (three, "a")]]
-    )
-    assert outcomes[::2] == [0, 0]
-    assert isinstance(outcomes[1], IdTaken)
-    assert [seqs(store, run) for run in (one, two, three)] == [[1, 2], [1], [1, 2]]
-
-
 def test_state_is_what_was_written_last(store: SqliteStore) -> None:
     run, other = carried(store), carried(store, "other")
     assert store.state(run.key) == {}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from durable_nb.stores.sqlite import SqliteStore, open_sqlite
-from tests.stores.examples import carried, row, seqs, together, turn
+from tests.stores.examples import begun, carried, row, seqs, together, turn
 from tests.stores.processes import child, heard, rest, tell
 from tests.stores.whole import CHANGES, picture, prepare
 
@@ -72,7 +72,7 @@ def test_a_killed_owner_is_buried_at_once_and_no_living_one(path: str) -> None:
     assert store.bury(30.0) == []
     (run,) = store.claim(me, 30.0, 9)
     assert (run.id, run.lease) == ("held", 2)
-    (work,) = store.claim_work(me, 30.0, 9)
+    (work,) = store.claim_work(me, 30.0, 9, begun)
     assert (work.attempt, work.crashes) == (2, 1)
     assert [each.key for each in store.owners()] == [me]
     store.close()

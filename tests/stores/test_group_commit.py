@@ -227,7 +227,7 @@ def test_a_full_log_says_so_and_the_same_commit_succeeds_later(filed: SqliteStor
         filed.commit(turn(run, large))
     with pytest.raises(LogFull):
         filed.append(run.key, run.lease, 0, [large])
-    assert filed.commit_many([turn(run, row(2), row(3))]) == [0]
+    assert filed.commit(turn(run, row(2), row(3))) == 0
     limit(1_000_000)
     assert filed.commit(turn(run, large._replace(seq=4))) == 0
     assert seqs(filed, run) == [1, 2, 3, 4]

@@ -246,24 +246,6 @@ def test_a_failed_run_that_goes_on_has_no_end_any_more(store: SqliteStore) -> No
     assert (after.status, after.ended_at, after.outcome, after.reason) == ("waiting", None, None, None)
 
 
-def test_several_turns_are_committed_together_and_an_error_reaches_only_its_own(store: SqliteStore) -> None:
-    good, stale, mailed, last = (carried(store, id) for id in ("good", "stale", "mailed", "last"))
-    store.tell(mailed.key, letter(), 11.0)
-    outcomes = store.commit_many(
-        [
-            turn(good, row(2)),
-            turn(stale, row(2))._replace(lease=7),
-            turn(mailed, row(2), release=waiting()),
-            turn(last, row(2), release=waiting()),
-        ]
-    )
-    assert outcomes[0] == 0
-    assert isinstance(outcomes[1], LeaseLost)
-    assert isinstance(outcomes[2], MailArrived)
-    assert outcomes[3] == 0
-    assert [seqs(store, run) for run in (good, stale, mailed, last)] == [[1, 2], [1], [1], [1, 2]]
-
-
 def test_mail_has_its_columns_and_rising_numbers_that_are_never_used_twice(store: SqliteStore) -> None:
     run = carried(store)
     assert store.tell(run.key, letter("answer", ask=3, attempt=2), 11.0)

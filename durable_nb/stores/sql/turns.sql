@@ -111,7 +111,7 @@ update run
 set owner = null, status = :status, ready_at = :ready_at, reason = :reason, sentence = :sentence, waits = :waits,
     outcome = :outcome, updated_at = :at,
     ended_at = case when :status in ('completed', 'failed', 'cancelled') then :at end
-where key = :run;
+where key = :run and lease = :lease and owner is not null and mail <= :mail;
 
 -- name: drop_all_work
 delete from work where run = ?1;

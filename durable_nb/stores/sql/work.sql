@@ -17,6 +17,15 @@ order by due, run, ask limit ?2;
 -- name: claim_work
 update work set owner = ?3, attempt = attempt + 1 where run = ?1 and ask = ?2;
 
+-- name: is_first_untold
+-- Work that is born claimed begins without mail, which a thousand spawned steps would pay for. Where its attempt came to
+-- nothing, the next one tells of both. A step that was asked to run in place has its first attempt in the ask itself.
+select 1 from event
+where run = ?1 and seq = ?2
+  and case when json_valid(cast(data as text)) then json_extract(cast(data as text), '$.elsewhere') end
+  and not exists (select 1 from event where run = ?1 and seq > ?2 and ref = ?2 and kind = 'attempt')
+  and not exists (select 1 from inbox where run = ?1 and ask = ?2 and kind = 'attempt');
+
 -- name: finish_work
 delete from work where run = ?1 and ask = ?2 and attempt = ?3 and owner = ?4;
 
