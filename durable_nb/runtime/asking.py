@@ -8,7 +8,7 @@ import msgspec
 from durable_nb.codec.digest import digest_bytes
 from durable_nb.codec.values import plain_json
 from durable_nb.engine.cursor import Ticket
-from durable_nb.errors import DurableError, Refused, RunConflict, UnknownRun
+from durable_nb.errors import DurableError, Refused, UnknownRun
 from durable_nb.flows.children import Begin
 from durable_nb.history import calls, events as e, wire
 from durable_nb.history.events import Row
@@ -17,8 +17,6 @@ from durable_nb.runtime.births import child_id, conflict, new_run
 from durable_nb.runtime.lease import Lease
 from durable_nb.runtime.steps import Workers
 from durable_nb.stores.protocol import Mail, Message, NewMail, NewRun, NewWork, RunRecord
-
-_PUT = {"child", "start"}
 
 
 class Asking:
@@ -31,6 +29,7 @@ class Asking:
         self._numbers: dict[Ticket, int] = {}
         self.rows: list[Row] = []
         self.work: list[NewWork] = []
+        self.begun: dict[int, calls.Ask] = {}  # what of it is to be done
         self.starts: list[NewRun] = []
         self.watches: list[tuple[str, int]] = []
         self.messages: list[Message] = []
@@ -64,6 +63,7 @@ class Asking:
                     self._lease.shared.values.put_large(ask.body.large)
                 if ask.body.elsewhere and self._workers is not None and not ticket.is_dropped:
                     self.work.append(self._workers.new_work(number, ask))
+                    self.begun[number] = ask
             case "child" if self._workers is not None and not ticket.is_dropped:
                 self._begin(number, ask.body, is_awaited=True)
             case "start":

@@ -3,16 +3,17 @@
 import time
 from collections.abc import Mapping, Sequence
 
-from durable_nb.engine.cursor import Ticket
-from durable_nb.errors import Corrupt, LogError
-from durable_nb.history import wire
-from durable_nb.history.calls import Ask
-from durable_nb.history.events import Row, TimerAsked
+from durable_nb.engine.cursor import Ticket, Wait
+from durable_nb.errors import Corrupt, LogError, SignalRejected, UnknownCode, Untrusted
+from durable_nb.history import events as e, wire
+from durable_nb.history.events import Row
+from durable_nb.runtime.asking import Asking
 from durable_nb.runtime.attempts import attempt_here, park_crashed, so_far
 from durable_nb.runtime.lease import Ending, Lease
-from durable_nb.runtime.mail import row_of_mail
+from durable_nb.runtime.mail import ended_row, received_row, row_of_mail
+from durable_nb.runtime.options import GRACE
 from durable_nb.runtime.steps import Workers
-from durable_nb.stores.protocol import LeaseLost, NewWork
+from durable_nb.stores.protocol import IdTaken, LeaseLost, Mail
 
 
 class Port:
@@ -21,142 +22,231 @@ class Port:
     def __init__(self, lease: Lease, workers: Workers) -> None:
         self._lease = lease
         self._workers = workers
+        self._fresh: set[int] = set()  # asks of this very turn: their first attempt began with their commit
+        self._checked: set[int] = set()  # open steps of which is known that somebody does them
 
-    def exchange(
-        self, asks: Sequence[Ask], waiting: Sequence[Ticket], open: Mapping[int, Ticket]
-    ) -> Sequence[Row] | None:
+    def exchange(self, asks: Sequence[Ticket], wait: Wait | None, open: Mapping[int, Ticket]) -> Sequence[Row] | None:
         lease = self._lease
         lease.interrupts.in_user_code = False
         try:
-            if len(asks) == 1 and asks[0].kind == "step" and asks[0].body.is_direct and waiting:
-                rows = self._call(asks[0])
-            else:
-                rows = self._exchange(asks, waiting, open)
+            rows = self._exchange(asks, wait, open)
         except LeaseLost as lost:
-            self._lease.ending = Ending("lost", error=lost)
+            lease.ending = Ending("lost", error=lost)
             return None
         except Corrupt as error:
-            self._lease.park("corrupt", str(error))
+            lease.park("corrupt", str(error))
             return None
         except LogError as broken:
-            self._lease.ending = Ending("broken", error=broken)
+            lease.ending = Ending("broken", error=broken)
             return None
         if rows is not None:
-            self._lease.interrupts.leave_engine()
+            lease.interrupts.leave_engine()
         return rows
 
-    def _call(self, ask: Ask) -> Sequence[Row] | None:
+    def _exchange(self, asks: Sequence[Ticket], wait: Wait | None, open: Mapping[int, Ticket]) -> Sequence[Row] | None:
+        if wait is None:
+            return self._log(asks)
+        if asks:
+            ticket = asks[0]
+            if ticket.ask.body.is_direct:
+                return self._call(ticket)
+            rows = self._log(asks)
+            return None if self._lease.is_stopped() else rows
+        if self._lease.is_stopped():
+            return None
+        waiting = wait.tickets[0] if len(wait.tickets) == 1 else None
+        if waiting is not None and _is_in_place(waiting):
+            return self._call_logged(waiting, wait)
+        return self._await(wait, open)
+
+    # steps in place
+
+    def _call(self, ticket: Ticket) -> Sequence[Row] | None:
         """A step with plain arguments that runs right here: what nearly every ask is, and what a step costs."""
-        lease = self._lease
+        lease, ask = self._lease, ticket.ask
         row = Row(lease.head + 1, "step", None, ask.name, ask.data, lease.shared.now())
         lease.append(row)
-        lease.waits = row
+        lease.waits = (row,)
+        if lease.inbox.cancel is not None and not lease.is_cancelling:
+            return [row, self._cancelling(lease.inbox.cancel)]
         if lease.is_stopped():
             return None
         answer = attempt_here(lease, row, ask, True)
         return None if answer is None else (row, answer)
 
-    def _exchange(
-        self, asks: Sequence[Ask], waiting: Sequence[Ticket], open: Mapping[int, Ticket]
-    ) -> Sequence[Row] | None:
-        rows = self._log(asks) if asks else []
-        if self._lease.is_stopped():
+    def _call_logged(self, ticket: Ticket, wait: Wait) -> Sequence[Row] | None:
+        """A step that is in the log already, and runs here."""
+        row = ticket.row
+        assert row is not None
+        lease = self._lease
+        lease.waits = (row,)
+        if lease.inbox.cancel is not None and not lease.is_cancelling:
+            wait.see(self._cancelling(lease.inbox.cancel))
+            return ()
+        answer = attempt_here(lease, row, ticket.ask, row.seq in self._fresh)
+        if answer is None:
             return None
-        if not waiting:
-            return rows
-        ticket = waiting[0]
-        row = ticket.row or next(row for ask, row in zip(asks, rows, strict=True) if ask is ticket.ask)
-        is_fresh = ticket.row is None
-        self._lease.waits = row
-        if row.kind == "step" and not ticket.ask.body.elsewhere and b'"elsewhere":true' not in row.data:
-            answer = attempt_here(self._lease, row, ticket.ask, is_fresh)
-            return None if answer is None else [*rows, answer]
-        logged = {one.seq: one for one in rows} | {seq: one.row for seq, one in open.items() if one.row is not None}
-        if row.kind == "step" and not is_fresh:
-            self._ensure_work(row, ticket.ask)
-        more = self._await(row.seq, logged)
-        return None if more is None else [*rows, *more]
+        wait.see(answer)
+        return ()
 
-    def _log(self, asks: Sequence[Ask]) -> list[Row]:
-        rows: list[Row] = []
-        work: list[NewWork] = []
-        at = self._lease.shared.now()
-        for number, ask in enumerate(asks, self._lease.head + 1):
-            rows.append(Row(number, ask.kind, None, ask.name, ask.data, at))
-            if ask.kind == "step" and ask.body.large:
-                self._lease.shared.values.put_large(ask.body.large)
-            if ask.kind == "step" and ask.body.elsewhere:
-                work.append(self._workers.new_work(number, ask))
-        if not work:
-            return self._lease.commit(rows)
-        rows = self._lease.commit(rows, work=work)
-        for ask, row in zip(asks, rows, strict=True):
-            if ask.kind == "step" and ask.body.elsewhere:
-                self._workers.submit(self._lease.record, row, ask)
+    # asks
+
+    def _log(self, tickets: Sequence[Ticket]) -> list[Row]:
+        """Write what was asked; an id that somebody takes meanwhile makes it another answer."""
+        while True:
+            asking = Asking(self._lease, self._workers)
+            asking.add(tickets)
+            try:
+                rows = self._lease.commit(asking.rows, **asking.parts())
+                break
+            except IdTaken:
+                continue
+        for mail in asking.returned:
+            self._lease.inbox.give_back(mail)
+        self._fresh.update(row.seq for row in rows if row.kind == "step")
+        by_seq = {row.seq: row for row in rows}
+        for seq, ask in asking.begun.items():
+            self._workers.submit(self._lease.record, by_seq[seq], ask)
+        self._workers.forget(self._lease.record.key, asking.dropped)
+        if asking.starts or asking.messages:
+            self._lease.shared.on_due(self._lease.shared.now())
         return rows
 
-    def _ensure_work(self, row: Row, ask: Ask) -> None:
+    def _ensure_work(self, tickets: Sequence[Ticket]) -> None:
         """A step that was begun here and is to run elsewhere now (its options have changed) needs its work row."""
-        if self._workers.is_running(self._lease.record.key, row.seq):
+        lease = self._lease
+        steps = [one for one in tickets if one.ask.kind == "step" and one.row is not None]
+        rows = [one.row for one in steps if one.row is not None and one.row.seq not in self._fresh | self._checked]
+        self._checked.update(row.seq for row in rows)
+        rows = [row for row in rows if not self._workers.is_running(lease.record.key, row.seq)]
+        if not rows:
             return
-        if all(work.ask != row.seq for work in self._lease.shared.store.work(self._lease.record.key)):
-            if any(mail.ask == row.seq for mail in self._lease.shared.store.mail(self._lease.record.key)):
-                return  # its answer is on the way
-            # Numbers of attempts are never used twice; one that was claimed and not logged yet is not known, though.
-            begun = max((one.number for one in so_far(self._lease, row).attempts), default=0)
-            self._lease.commit([], work=[self._workers.new_work(row.seq, ask)._replace(owner=None, begun=begun)])
+        known = {work.ask for work in lease.shared.store.work(lease.record.key)}
+        known |= {mail.ask for mail in lease.shared.store.mail(lease.record.key) if mail.ask is not None}
+        asks = {one.row.seq: one.ask for one in steps if one.row is not None}
+        work = []
+        for row in rows:
+            if row.seq not in known:
+                begun = max((one.number for one in so_far(lease, row).attempts), default=0)
+                work.append(self._workers.new_work(row.seq, asks[row.seq])._replace(owner=None, begun=begun))
+        if work:
+            lease.commit([], work=work)
             self._workers.look()
 
-    def _await(self, seq: int, logged: dict[int, Row]) -> list[Row] | None:
-        """Admit due timers and mail, in their order, up to the awaited answer; None when it takes too long."""
+    # waiting
+
+    def _await(self, wait: Wait, open: Mapping[int, Ticket]) -> Sequence[Row] | None:
+        """Admit due timers and mail, in their order, until the wait is over; None when it takes too long."""
+        lease = self._lease
+        self._ensure_work(wait.tickets)
+        lease.waits = [one.row for one in wait.tickets if one.row is not None]
         since = time.monotonic()
-        timers = sorted((_due(row), one) for one, row in logged.items() if row.kind == "timer")
-        due = next((due for due, one in timers if one == seq), None)
-        rows: list[Row] = []
+        timers = sorted((_due(one.row), seq) for seq, one in open.items() if one.row is not None and one.ask.kind == "timer")
+        lease.look()
         while True:
-            rows += self._admit(seq, timers, logged)
-            if rows and rows[-1].ref == seq:
-                return rows
-            self._lease.flush()
-            if self._lease.ending is None and self._lease.mail_known > self._lease.mail_seen:
+            if self._admit(wait, open, timers):
+                return ()
+            if lease.ending is not None:
+                return None
+            lease.flush()
+            if lease.mail_known > lease.inbox.read_to or lease.was_told:
+                lease.look()
                 continue  # a commit has told of mail that came after the look; whoever waits now would sleep through it
-            if self._lease.ending is not None or not self._lease.may_wait(due, since):
-                self._lease.wake_at = due
+            due = timers[0][0] if timers else None
+            if lease.grace_until is not None:
+                due = min(due, lease.grace_until) if due is not None else lease.grace_until
+            if not lease.may_wait(due, since):
+                lease.wake_at = due
                 return None
 
-    def _admit(self, seq: int, timers: list[tuple[float, int]], logged: dict[int, Row]) -> list[Row]:
-        rows: list[Row] = []
-        now = self._lease.shared.now()
-        while timers and timers[0][0] <= now and (not rows or rows[-1].ref != seq):
-            _, timer = timers.pop(0)
-            rows.append(self._lease.new_row("fired", timer, None, b"{}", len(rows) + 1))
-        consumed = 0
-        if (not rows or rows[-1].ref != seq) and (
-            self._lease.was_told or self._lease.mail_known > self._lease.mail_taken
-        ):
-            self._lease.was_told = False
-            self._lease.mail_seen = self._lease.mail_known
-            for mail in self._lease.shared.store.mail(self._lease.record.key, self._lease.mail_taken):
-                if mail.kind == "pause":
-                    self._lease.pause(f"paused by {mail.sender}")
-                    break
-                consumed = mail.seq
-                row = row_of_mail(self._lease, mail, logged, self._lease.head + len(rows) + 1)
-                if row is not None:
-                    rows.append(row)
-                    if mail.kind == "crashed":
-                        park_crashed(self._lease, logged[row.ref or 0].name or "", row.ref or 0)
-                        break
-                    if row.ref == seq and row.kind in ("returned", "raised"):
-                        break
-        if rows or consumed:
-            rows = self._lease.commit(rows, consumed=consumed)
-            self._lease.mail_taken = max(self._lease.mail_taken, consumed)
-        return rows
+    def _admit(self, wait: Wait, open: Mapping[int, Ticket], timers: list[tuple[float, int]]) -> bool:
+        """Show what has come, one by one; True when the wait is over."""
+        lease = self._lease
+        if lease.inbox.orders:
+            lease.follow_orders()
+            return False
+        now = lease.shared.now()
+        if lease.grace_until is not None and now >= lease.grace_until:
+            lease.ending = Ending("cancelled", sentence=f"its clean-up took longer than {GRACE:g} s")
+            return False
+        while timers and timers[0][0] <= now:
+            _, seq = timers.pop(0)
+            if seq in open and wait.see(lease.hold(lease.new_row("fired", seq, None, b"{}"))):
+                return True
+        while lease.ending is None:
+            mail = lease.inbox.oldest(_mailboxes(open))
+            if mail is None:
+                return False
+            lease.inbox.take(mail)
+            row = self._row(mail, open)
+            if row is None:
+                lease.discard(mail)
+            elif wait.see(lease.hold(row, mail)):
+                return True
+        return False
+
+    def _row(self, mail: Mail, open: Mapping[int, Ticket]) -> Row | None:
+        """What the mail becomes in the history; None for what has no place there any more (a late answer)."""
+        lease = self._lease
+        if mail.kind == "signal":
+            return self._signal_row(mail, open)
+        if mail.kind == "cancel":
+            return None if lease.is_cancelling else self._cancelling_row(mail)
+        ticket = open.get(mail.ask or 0)
+        if ticket is None or ticket.row is None:
+            return None
+        if mail.kind in ("ended", "gone"):
+            return ended_row(lease, mail, ticket.row)
+        row = row_of_mail(lease, mail, lease.head + 1)
+        if mail.kind == "crashed":
+            park_crashed(lease, ticket.row.name or "", ticket.row.seq)
+        return row
+
+    def _signal_row(self, mail: Mail, open: Mapping[int, Ticket]) -> Row:
+        """For the first of those who wait at the mailbox; what does not fit his type is refused, and he waits on."""
+        lease = self._lease
+        ticket = next(one for one in open.values() if one.ask.kind == "signal" and one.ask.name == mail.name)
+        assert ticket.row is not None
+        value = wire.decode_value(mail.value)
+        try:
+            ticket.ask.body.convert(lease.take_signal(value, mail))
+        except (SignalRejected, Untrusted, UnknownCode) as cause:
+            event = e.SignalRejected(
+                seq=lease.head + 1, at=lease.shared.now(), ref=ticket.row.seq, name=mail.name or "", value=value,
+                sentence=str(cause), sender=mail.sender, key=mail.key,
+            )  # fmt: skip
+            return wire.row_of(event)
+        return received_row(lease, mail, ticket.row.seq, value)
+
+    def _cancelling(self, mail: Mail) -> Row:
+        self._lease.inbox.take(mail)
+        return self._lease.hold(self._cancelling_row(mail), mail)
+
+    def _cancelling_row(self, mail: Mail) -> Row:
+        lease = self._lease
+        now = lease.shared.now()
+        lease.grace_until = now + GRACE
+        reason = wire.text_of(mail.value)
+        event = e.Cancelling(seq=lease.head + 1, at=now, reason=reason, sender=mail.sender, until=lease.grace_until)
+        return wire.row_of(event)
 
 
-def _due(row: Row) -> float:
+def _mailboxes(open: Mapping[int, Ticket]) -> list[str]:
+    return [one.ask.name or "" for one in open.values() if one.ask.kind == "signal"]
+
+
+def _is_in_place(ticket: Ticket) -> bool:
+    return (
+        ticket.ask.kind == "step"
+        and not ticket.ask.body.elsewhere
+        and ticket.row is not None
+        and b'"elsewhere":true' not in ticket.row.data
+    )
+
+
+def _due(row: Row | None) -> float:
     """When a timer is due; Corrupt, naming the event, when its row cannot be read."""
+    assert row is not None
     event = wire.event_of(row)
-    assert isinstance(event, TimerAsked)
+    assert isinstance(event, e.TimerAsked)
     return event.due
