@@ -11,19 +11,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from durable_nb.app import App as App
     from durable_nb.flows.flow import Flow as Flow, flow as flow
-    from durable_nb.flows.futures import Future as Future
+    from durable_nb.flows.futures import Future as Future, Winner as Winner, gather as gather, race as race
     from durable_nb.flows.policy import Retry as Retry
     from durable_nb.flows.primitives import (
+        continue_as_new as continue_as_new,
         current_run as current_run,
         current_step as current_step,
+        note as note,
         now as now,
+        patched as patched,
         random as random,
+        signal as signal,
         sleep as sleep,
         timer as timer,
         uuid4 as uuid4,
     )
     from durable_nb.flows.run import Run as Run, runs as runs
     from durable_nb.flows.saga import Saga as Saga, SagaFailed as SagaFailed
+    from durable_nb.flows.state import state as state, state_of as state_of
     from durable_nb.flows.step import Step as Step, step as step
     from durable_nb.opening import connect as connect
 
@@ -31,16 +36,30 @@ _WHERE = {
     "app": ("App",),
     "opening": ("connect",),
     "flows.flow": ("Flow", "flow"),
-    "flows.futures": ("Future",),
+    "flows.futures": ("Future", "Winner", "gather", "race"),
     "flows.policy": ("Retry",),
-    "flows.primitives": ("current_run", "current_step", "now", "random", "sleep", "timer", "uuid4"),
+    "flows.primitives": (
+        "continue_as_new",
+        "current_run",
+        "current_step",
+        "note",
+        "now",
+        "patched",
+        "random",
+        "signal",
+        "sleep",
+        "timer",
+        "uuid4",
+    ),
     "flows.run": ("Run", "runs"),
     "flows.saga": ("Saga", "SagaFailed"),
+    "flows.state": ("state", "state_of"),
     "flows.step": ("Step", "step"),
     "errors": (
         "BadArguments",
         "BadId",
         "BadOption",
+        "Cancelled",
         "Corrupt",
         "DurableError",
         "DurableWarning",
@@ -59,6 +78,7 @@ _WHERE = {
         "RunFailed",
         "RunParked",
         "RunPaused",
+        "SignalRejected",
         "StepFailed",
         "StepTimeout",
         "Uncapturable",

@@ -19,6 +19,7 @@ from durable_nb.flows.flow import Flow
 from durable_nb.flows.host import StartOptions
 from durable_nb.flows.values import Values
 from durable_nb.history import events as e, wire
+from durable_nb.history.events import Row
 from durable_nb.runtime import output
 from durable_nb.runtime.commits import Commits
 from durable_nb.runtime.definitions import Definitions
@@ -27,8 +28,9 @@ from durable_nb.runtime.lease import Lease
 from durable_nb.runtime.options import RuntimeOptions
 from durable_nb.runtime.runtime import Runtime
 from durable_nb.runtime.unparking import Unparking
+from durable_nb.steering import Steering
 from durable_nb.stores import Store
-from durable_nb.stores.protocol import OutputRecord, RunRecord
+from durable_nb.stores.shapes import OutputRecord, RunRecord
 
 _logger = logging.getLogger("durable_nb")
 _LOOK = 0.25  # seconds between looks while waiting for a run that another process carries
@@ -73,6 +75,7 @@ class App:
         self.runtime = _Runtime(store, self.values, definitions, options, self._unparking) if carry else None
         label = self.runtime.shared.label if self.runtime is not None else f"pid {os.getpid()}"
         self.client = Client(store, self.values, definitions, self.clock.now, self.owner, label)
+        self.steering = Steering(self.client)
         if self.runtime is not None:
             registry.listen(self._unparking.note)
             self.runtime.begin()
@@ -83,19 +86,25 @@ class App:
         self._check_open()
         runtime = self.runtime
         owner = runtime.owner if runtime is not None and runtime.carriers.has_room() else None
-        record, log = self.client.start(flow, id, args, kwargs, options, owner)
+        record, log = self._begun(flow, id, args, kwargs, options, owner)
         if log and record.owner is not None and runtime is not None:
             runtime.carriers.give(record, log)
         elif self.runtime is not None:
             self.runtime.go_on(record.ready_at if record.ready_at is not None else self.clock.now())
         return record.id
 
+    def start_many(self, flow: Flow[..., Any], calls: Any, options: StartOptions) -> list[str]:
+        self._check_open()
+        ids = self.client.start_many(flow, calls, options)
+        self._go_on()
+        return ids
+
     def carry(self, flow: Flow[..., Any], id: str | None, args: Any, kwargs: Any, options: StartOptions) -> Any:
         self._check_open()
         runtime = self._runtime()
         carried: Lease | None = None
         with Interrupts() as interrupts:  # from before the lease on, or a Ctrl-C in between would leave it behind
-            record, log = self.client.start(flow, id, args, kwargs, options, runtime.owner)
+            record, log = self._begun(flow, id, args, kwargs, options, runtime.owner)
             claimed: RunRecord | None = record
             if not log or record.owner is None:
                 claimed = self._claimed(runtime, record)
@@ -117,6 +126,16 @@ class App:
             return self.result(record.id, None)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_interrupted(record)) from None
+
+    def _begun(
+        self, flow: Flow[..., Any], id: str | None, args: Any, kwargs: Any, options: StartOptions, owner: int | None
+    ) -> tuple[RunRecord, list[Row]]:
+        """Started, attached, or tried again: a call that failed before is made again."""
+        record, log = self.client.start(flow, id, args, kwargs, options, owner)
+        if not log and record.status == "failed" and options.on_conflict == "match":
+            self.steering.retry(record.id, False)
+            record = self.client.record(record.id)
+        return record, log
 
     def _claimed(self, runtime: Runtime, record: RunRecord) -> RunRecord | None:
         """The run under our lease, unless somebody holds it or its delayed start has not come."""
@@ -197,24 +216,75 @@ class App:
     def why(self, id: str) -> str:
         return self.client.why(id)
 
+    def note(self, id: str) -> Any:
+        return self.client.note(id)
+
+    def wait_for_note(self, id: str, after: Any, timeout: float | None) -> Any:
+        """The note, once it is another one than `after`."""
+        record = self.client.record(id)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._listening(record.key) as news:
+            while (note := self.client.note_of(record)) == after:
+                left = _LOOK if deadline is None else min(_LOOK, deadline - time.monotonic())
+                if left <= 0 or record.ended_at is not None:
+                    raise TimeoutError(f"the note of run {id!r} is still {after!r}. {self.client.why(id)}")
+                self._check_open()
+                self._wait_for_news(news, left)
+                record = self.client.record(id)
+            return note
+
+    def state(self, id: str) -> dict[str, Any]:
+        return self.client.state(id)
+
+    def parent(self, id: str) -> str | None:
+        return self.client.parent(id)
+
+    def children(self, id: str) -> list[str]:
+        return self.client.children(id)
+
+    def signal(self, id: str, name: str, value: Any, key: str | None, before_start: bool) -> str:
+        told = self.steering.signal(id, name, value, key, before_start)
+        self._news_for(id)
+        return told
+
+    def cancel(self, id: str, reason: str) -> None:
+        with _uninterrupted():
+            self.steering.cancel(id, reason)
+        self._news_for(id)
+
+    def terminate(self, id: str, reason: str) -> None:
+        with _uninterrupted():
+            self.steering.terminate(id, reason)
+        self._news_for(id)
+        if self.runtime is not None:
+            self.runtime.workers.forget(self.client.record(id).key)
+
+    def _news_for(self, id: str) -> None:
+        """Mail was put for a run, or it has ended: whoever carries it or waits for it looks again."""
+        record = self.store.run(id)
+        if self.runtime is not None and record is not None:
+            self.runtime.has_mail(record.key)
+            self.runtime.shared.news.announce(record.key)
+        self._go_on()
+
     def pause(self, id: str) -> None:
         with _uninterrupted():
-            self.client.pause(id)
+            self.steering.pause(id)
         if self.runtime is not None:
             self.runtime.has_mail(self.client.record(id).key)
 
     def resume(self, id: str) -> None:
         with _uninterrupted():
-            self.client.resume(id)
+            self.steering.resume(id)
         self._go_on()
 
     def retry(self, id: str, redo: bool) -> None:
         with _uninterrupted():
-            self.client.retry(id, redo)
+            self.steering.retry(id, redo)
         self._go_on()
 
     def delete(self, id: str, force: bool) -> None:
-        self.client.delete(id, force)
+        self.steering.delete(id, force)
 
     def follow(self, id: str) -> Iterator[e.AnyEvent]:
         """The events of a run, as they come, until it ends or waits for a person."""

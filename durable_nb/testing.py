@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -134,6 +134,15 @@ class _NoPayloads:
         return None
 
 
+class _Frozen(NamedTuple):
+    """Whose history was frozen."""
+
+    id: str
+    uid: str
+    execution: int
+    version: str | None = None
+
+
 def replay(path: str | Path, flow: Flow[..., Any], *, trust: bool = False) -> Any:
     """Run the flow's present code against a frozen history (`run.freeze(path)`).
 
@@ -155,7 +164,7 @@ def replay(path: str | Path, flow: Flow[..., Any], *, trust: bool = False) -> An
             "right for a file of your own repository"
         )
     rows = signed
-    outcome, wrong = rehearse(rows, flow, frozen["id"], frozen["uid"], values)
+    outcome, wrong = rehearse(rows, flow, _Frozen(frozen["id"], frozen["uid"], frozen.get("execution", 1)), values)
     if wrong is not None:
         raise AssertionError(wrong)
     if isinstance(outcome, Returned):

@@ -44,7 +44,9 @@ def found_wait(row: e.Row, rows: Sequence[e.Row], line: str) -> Mismatch:
 
 def found_drop(row: e.Row, rows: Sequence[e.Row], line: str) -> Mismatch:
     """The log says that the code gave an ask up, and the code still holds it."""
-    sentence = f"the flow does not fit its history: it still holds what event {row.seq} says it gave up (event {row.ref})"
+    sentence = (
+        f"the flow does not fit its history: it still holds what event {row.seq} says it gave up (event {row.ref})"
+    )
     return Mismatch(row.seq, sentence, _columns(rows, row.seq, "(the flow still holds it)"), line)
 
 

@@ -9,6 +9,8 @@ from msgspec import Struct
 from durable_nb.engine.cursor import Cursor, Suspended, Ticket
 from durable_nb.engine.mismatch import Mismatch
 from durable_nb.errors import Cancelled
+from durable_nb.history.calls import Ask
+from durable_nb.history.events import Row
 
 # What the present code is inside of: a Turn (flow code), a step's place, or None. Flows and runtime set it.
 place: ContextVar[Any] = ContextVar("durable_nb_place", default=None)
@@ -27,7 +29,7 @@ class Turn:
 
     __slots__ = (
         "chance", "cursor", "execution", "handed", "id", "loop", "patches", "raised", "reader", "run_uid", "sink", "state",
-        "version",
+        "taken", "version",
     )  # fmt: skip
 
     def __init__(self, id: str, run_uid: str, execution: int, version: str | None, cursor: Cursor, reader: Any) -> None:
@@ -41,9 +43,17 @@ class Turn:
         self.sink: Any = None  # where its output goes
         self.loop: Any = None  # of an async flow
         self.state: dict[str, Any] = {}  # the run's own data as the code sees it: key -> Value
+        self.taken: dict[int, Ticket] = {}  # signals that came and that the code has not looked at, by their answer
         self.patches: dict[str, bool] = {}
         self.raised: dict[int, BaseException] = {}  # answer's seq -> the exception the code got for it
         self.handed: dict[int, Any] = {}  # answer's seq -> a large value that need not be read from the log
+
+    def call(self, ask: Ask) -> Row:
+        """Ask and wait, in an async flow too: its other tasks stand still meanwhile."""
+        if self.loop is None:
+            return self.cursor.call(ask)
+        with self.loop.outside():
+            return self.cursor.call(ask)
 
 
 class Returned(Struct, frozen=True):

@@ -29,7 +29,7 @@ def call(turn: Turn, flow: Any, id: str | None, args: Any, kwargs: Any, options:
     """Call a flow as a child and return its value; of an async flow, what is to be awaited."""
     ask = _ask(turn, "child", flow, id, args, kwargs, options)
     if not flow.is_async:
-        return outcome_of(turn, turn.cursor.call(ask), flow.name)
+        return outcome_of(turn, turn.call(ask), flow.name)
     if turn.loop is None:
         raise NotInFlow(
             f"`{flow.name}` is an async flow and this one is a plain def: "
@@ -47,7 +47,7 @@ def start(turn: Turn, flow: Any, id: str | None, args: Any, kwargs: Any, options
     """Start a run that outlives this one; its id."""
     if options.on_conflict == "replace":
         raise BadOption(f'on_conflict="replace" does not work in a flow, at {calling_line()}: delete the run in a step')
-    started: str = outcome_of(turn, turn.cursor.call(_ask(turn, "start", flow, id, args, kwargs, options)), flow.name)
+    started: str = outcome_of(turn, turn.call(_ask(turn, "start", flow, id, args, kwargs, options)), flow.name)
     return started
 
 
@@ -58,9 +58,10 @@ def watch(turn: Turn, run: str) -> Future[Any]:
 
 def tell(turn: Turn, verb: str, run: str, mailbox: str | None = None, key: str | None = None, value: Any = None) -> Any:
     """Send something to another run: a signal, or that it shall end."""
-    kept = turn.reader.keep_own(turn, value, "tell", f"the signal `{mailbox}`") if mailbox is not None else None
+    is_empty = mailbox is None and value is None
+    kept = None if is_empty else turn.reader.keep_own(turn, value, "tell", f"the signal `{mailbox}`")
     ask = calls.Ask("tell", verb, calls.encode(calls.RunCall(run, mailbox, key, kept)), value)
-    return outcome_of(turn, turn.cursor.call(ask), verb)
+    return outcome_of(turn, turn.call(ask), verb)
 
 
 def _ask(turn: Turn, kind: str, flow: Any, id: str | None, args: Any, kwargs: Any, options: StartOptions) -> calls.Ask:

@@ -6,6 +6,7 @@ from typing import Any, get_origin
 import msgspec
 
 from durable_nb.errors import BadOption, SignalRejected
+from durable_nb.history.events import ANYTHING
 
 _NAME_LIMIT = 200
 
@@ -38,14 +39,14 @@ def checked_mailbox(name: object) -> str:
     return name
 
 
-def schema_of(type: Any) -> msgspec.Raw | None:
-    """The JSON schema of a type, None where it has none (any value, or a class that only Python knows)."""
+def schema_of(type: Any) -> msgspec.Raw:
+    """The JSON schema of a type, null where it has none (any value, or a class that only Python knows)."""
     if type in (Any, object, None):
-        return None
+        return ANYTHING
     try:
         schema = type.model_json_schema() if hasattr(type, "model_json_schema") else msgspec.json.schema(type)
     except TypeError:
-        return None
+        return ANYTHING
     return msgspec.Raw(msgspec.json.encode(schema))
 
 

@@ -8,8 +8,8 @@ from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 from durable_nb.durations import Duration, seconds
 from durable_nb.engine.turn import Turn
 from durable_nb.errors import BadOption, NotInFlow
-from durable_nb.flows.advice import advise
 from durable_nb.flows import children
+from durable_nb.flows.advice import advise
 from durable_nb.flows.futures import Future
 from durable_nb.flows.host import StartOptions, current_host
 from durable_nb.flows.place import step_place, turn_here, turn_or_none
@@ -108,6 +108,15 @@ class Flow(Generic[P, R]):
         if self.owner is None:
             return self.function
         return functools.partial(self.function, self.owner())
+
+    def run(self, turn: Turn, code: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run the code as a turn does; an async flow on a loop of its own."""
+        if not self.is_async:
+            return code(*args, **kwargs)
+        from durable_nb.engine.loop import FlowLoop  # noqa: PLC0415 - asyncio is 60 ms of import that plain flows never need
+
+        turn.loop = FlowLoop(turn.cursor)
+        return turn.loop.run(code(*args, **kwargs))
 
     def __repr__(self) -> str:
         return f"<flow {self.name}{inspect.signature(self.function)}>"

@@ -126,7 +126,7 @@ class Asked(Future[T]):
             value: Any = outcome_of(self._turn, answer, self._ticket.ask.name)
         except Exception as error:  # noqa: BLE001 - the failure of the step, raised again at each look
             return _raising(error)
-        return lambda: value  # type: ignore[no-any-return]
+        return lambda: value
 
     def tickets(self) -> Iterator[Ticket]:
         if self._ticket.answer is None:
@@ -150,7 +150,16 @@ class Signalled(Asked[T]):
         super().__init__(turn, ticket)
         self._convert = convert
 
+    def _tell(self) -> None:
+        self._turn.taken[id(self._ticket)] = self._ticket
+        super()._tell()
+
+    def give_up(self) -> None:
+        self._turn.taken.pop(id(self._ticket), None)
+        super().give_up()
+
     def _look(self) -> Callable[[], T]:
+        self._turn.taken.pop(id(self._ticket), None)
         value = self._convert(super()._look()())
         return lambda: value
 
@@ -158,7 +167,7 @@ class Signalled(Asked[T]):
 class Winner(NamedTuple):
     """Who won a race, and with what."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody needs here
     value: Any
 
 

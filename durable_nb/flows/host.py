@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 from durable_nb.errors import LogClosed
 from durable_nb.history.events import AnyEvent
-from durable_nb.stores.protocol import OutputRecord, RunRecord
+from durable_nb.stores.shapes import OutputRecord, RunRecord
 
 
 class StartOptions(NamedTuple):

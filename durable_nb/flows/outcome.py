@@ -7,7 +7,7 @@ import msgspec
 from durable_nb.engine.turn import Turn
 from durable_nb.errors import Corrupt, StepFailed, UnknownCode, Untrusted
 from durable_nb.history import wire
-from durable_nb.history.events import Row
+from durable_nb.history.events import Received, Row
 
 _decode = msgspec.json.Decoder().decode
 _PLAIN = b'{"json":'
@@ -30,7 +30,18 @@ def outcome_of(turn: Turn, row: Row, name: str | None) -> Any:
             turn.reader.give_up(turn, error)
     if row[1] == "fired":
         return None
+    if row[1] == "received":
+        return _received(turn, row)
     raise _error_of(turn, row)
+
+
+def _received(turn: Turn, row: Row) -> Any:
+    try:
+        event = wire.event_of(row)
+        assert isinstance(event, Received)
+        return turn.reader.take(event.value, turn.run_uid, row.seq, row.kind, f"the signal `{event.name}`")
+    except (Corrupt, UnknownCode, Untrusted) as error:
+        turn.reader.give_up(turn, error)
 
 
 def _error_of(turn: Turn, row: Row) -> BaseException:

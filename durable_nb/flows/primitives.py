@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 from durable_nb.durations import Duration, as_datetime, moment
 from durable_nb.engine.turn import ContinueAsNew, Turn
 from durable_nb.errors import NotInFlow
-from durable_nb.flows.futures import Asked, Future, Signalled
 from durable_nb.flows.expected import Expected, checked_mailbox
+from durable_nb.flows.futures import Asked, Future, Signalled
 from durable_nb.flows.place import StepPlace, step_place, turn_here
 from durable_nb.flows.state import kept_small
 from durable_nb.history import calls

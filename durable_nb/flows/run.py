@@ -12,7 +12,7 @@ from durable_nb.flows.futures import Future
 from durable_nb.flows.host import Host, StartOptions, current_host
 from durable_nb.flows.place import turn_here, turn_or_none
 from durable_nb.history.events import AnyEvent
-from durable_nb.stores.protocol import OutputRecord, RunRecord
+from durable_nb.stores.shapes import OutputRecord, RunRecord
 from durable_nb.where import calling_line
 
 _ID_LIMIT = 200
@@ -139,7 +139,7 @@ class Run:
         """Ask the run to end: its flow gets `Cancelled` and may clean up for ten minutes."""
         turn = turn_or_none()
         if turn is not None:
-            children.tell(turn, "cancel", self.id, value=None if not reason else reason)
+            children.tell(turn, "cancel", self.id, value=reason or None)
             return
         self.host.cancel(self.id, reason)
 

@@ -57,7 +57,7 @@ class StateOf:
     def __getitem__(self, key: str) -> Any:
         turn = turn_here("state_of")
         ask = calls.Ask("look", _checked(key), calls.encode(calls.RunCall(self._run)))
-        return outcome_of(turn, turn.cursor.call(ask), key)
+        return outcome_of(turn, turn.call(ask), key)
 
     def get(self, key: str, default: Any = None) -> Any:
         try:

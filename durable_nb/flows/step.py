@@ -71,7 +71,7 @@ class Step(Generic[P, R]):
                 f"`{self.name}` is an async step and this flow is a plain def: "
                 f"write `{self.name}.spawn(…).result()`, at {calling_line()}"
             )
-        row = turn.cursor.call(self._ask(turn, args, kwargs, self.runs_elsewhere))
+        row = turn.call(self._ask(turn, args, kwargs, self.runs_elsewhere))
         result: R = outcome_of(turn, row, self.name)
         return result
 

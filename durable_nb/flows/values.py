@@ -13,10 +13,11 @@ from durable_nb.codec.sign import Signer
 from durable_nb.errors import Corrupt, DurableError, UnknownCode, Unstorable, Untrusted
 from durable_nb.flows.source.travelling import Classes, digest_of
 from durable_nb.history import wire
-from durable_nb.history.events import Row, Started
+from durable_nb.history.events import Row
 from durable_nb.history.failure import Failure
+from durable_nb.history.summary import started_of
 from durable_nb.history.values import ARGUMENTS, SAFE, Value, inner_values, plain
-from durable_nb.stores.protocol import CodeRecord
+from durable_nb.stores.shapes import CodeRecord
 from durable_nb.where import failing_line
 
 Large = dict[str, bytes]  # digest -> bytes that are not in the store yet
@@ -103,10 +104,7 @@ class Values:
 
     def started_with(self, rows: Sequence[Row], uid: str, flow: str) -> dict[str, Any]:
         """The arguments of a run, from its history; Corrupt when that does not begin as every history does."""
-        started = wire.event_of(rows[0]) if rows else None
-        if not isinstance(started, Started):
-            raise Corrupt("the history does not begin with event 1 (started): rows were removed from the log")
-        return self.take_arguments(started.arguments, uid, 1, "started", f"flow `{flow}`")
+        return self.take_arguments(started_of(rows).arguments, uid, rows[0].seq, "started", f"flow `{flow}`")
 
     def take(self, value: Value, uid: str, seq: int, kind: str, what: str) -> Any:
         """The value itself. Untrusted or Corrupt, naming `what`, when it may or can not be decoded.
@@ -152,6 +150,11 @@ class Values:
             elif isinstance(part, Failure) and part.error is not None:
                 changed[name] = msgspec.structs.replace(part, error=self.mark(part.error, uid, row.seq, row.kind))
         return wire.row_of(msgspec.structs.replace(event, **changed)) if changed else row
+
+    def check(self, value: Value, uid: str, seq: int, kind: str, what: str) -> None:
+        """Untrusted when the value does not carry the mark of this place."""
+        if value.codec != SAFE:
+            self._check(value, uid, seq, kind, what)
 
     def check_row(self, row: Row, uid: str) -> None:
         """Untrusted when a value in the row does not carry the mark of this place."""

@@ -8,7 +8,7 @@ from msgspec import Raw, Struct
 from durable_nb.codec import values as codec
 from durable_nb.codec.digest import digest
 from durable_nb.errors import Corrupt
-from durable_nb.history.events import Row
+from durable_nb.history.events import ANYTHING, Row
 from durable_nb.history.values import ARGUMENTS, SAFE, Value, inner_values
 
 _NEVER_COMPARED = frozenset({"timer", "signal", "note", "patched", "unset"})
@@ -32,7 +32,7 @@ class TimerCall(Struct, frozen=True):
 class SignalCall(Struct, frozen=True, omit_defaults=True):
     """A turn at a mailbox; the JSON schema of what is expected is never compared."""
 
-    type: Raw | None = None
+    type: Raw = ANYTHING
 
 
 class FlowCall(Struct, frozen=True, omit_defaults=True):

@@ -19,6 +19,9 @@ from durable_nb.history.failure import Failure
 from durable_nb.history.values import Value
 
 
+ANYTHING = Raw(b"null")  # the schema of a signal that may be any value
+
+
 class Row(NamedTuple):
     """One event as it is stored. `data` is the JSON of what the other columns do not say."""
 
@@ -73,7 +76,7 @@ class SignalAsked(Event, frozen=True, kw_only=True):
     """The flow takes its turn at a mailbox. `type` is the JSON schema of what it expects."""
 
     name: str
-    type: Raw | None = None
+    type: Raw = ANYTHING
 
 
 class ChildAsked(Event, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
+from durable_nb.errors import Corrupt
 from durable_nb.history import events as e, wire
 from durable_nb.history.failure import Failure
 
@@ -27,7 +28,15 @@ def effective(rows: Sequence[e.Row]) -> list[e.Row]:
 def _survives(row: e.Row, cut: int) -> bool:
     if row.seq < cut:
         return True
-    return row.kind in ("returned", "fired") and row.ref is not None and row.ref < cut and row.seq != cut
+    return row.kind in ("returned", "fired", "received") and row.ref is not None and row.ref < cut and row.seq != cut
+
+
+def started_of(rows: Sequence[e.Row]) -> e.Started:
+    """How an execution began, from its history; Corrupt when that does not begin as every history does."""
+    started = wire.event_of(rows[0]) if rows else None
+    if not isinstance(started, e.Started):
+        raise Corrupt("the history does not begin with event 1 (started): rows were removed from the log")
+    return started
 
 
 class Attempt(Struct, kw_only=True):
@@ -54,6 +63,9 @@ class Asked(Struct, kw_only=True):
     answer: e.Row | None = None
     retry_at: float | None = None
     is_aside: bool = False
+    is_dropped: bool = False
+    child: str | None = None  # the id that was given to a child
+    rejected: list[e.SignalRejected] = []
 
     @property
     def failed_attempts(self) -> int:
@@ -79,6 +91,8 @@ def asks(rows: Iterable[e.Row]) -> dict[int, Asked]:
             found[row.seq] = _opened(row)
         elif row.kind == "retried":
             _set_aside(found, row)
+        elif row.kind == "drop" and row.ref in found:
+            found[row.ref].is_dropped = True
         elif row.kind == "resumed":
             for asked in found.values():
                 _forgive(asked)
@@ -92,6 +106,8 @@ def _opened(row: e.Row) -> Asked:
     asked = Asked(seq=row.seq, kind=row.kind, name=row.name, at=row.at)
     if isinstance(event, e.TimerAsked):
         asked.due = event.due
+    elif isinstance(event, e.ChildAsked):
+        asked.child = event.id
     elif isinstance(event, e.StepAsked):
         asked.due = event.due
         if event.due is None and not event.elsewhere:
@@ -138,5 +154,7 @@ def _follow(asked: Asked, row: e.Row) -> None:
         case e.AttemptInterrupted():
             if asked.attempts:
                 asked.attempts[-1].ended_at, asked.attempts[-1].is_interrupted = row.at, True
+        case e.SignalRejected():
+            asked.rejected = [*asked.rejected, event]
         case _:
             raise AssertionError(f"a {row.kind} row refers to an ask")

@@ -35,7 +35,11 @@ def _shape(event: type[e.Event]) -> _Shape:
     if alone is not None:
         return _Shape(event, name, alone, next(field.type for field in fields if field.name == alone), ())
     required = [(field.name, field.type) for field in fields if field.required]
-    optional = [(field.name, field.type, field.default) for field in fields if not field.required]
+    optional = [
+        (field.name, field.type, field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory())
+        for field in fields
+        if not field.required
+    ]
     body = msgspec.defstruct(event.__name__ + "Body", [*required, *optional], frozen=True, omit_defaults=True)
     return _Shape(event, name, None, body, tuple(field.name for field in fields))
 
@@ -178,3 +182,11 @@ def _decoded(row: e.Row, decoder: "msgspec.json.Decoder[_T]") -> _T:
         return decoder.decode(row.data)
     except (msgspec.MsgspecError, UnicodeDecodeError, TypeError) as cause:
         raise Corrupt(f"event {row.seq} ({row.kind}) cannot be read: {cause}") from cause
+
+
+def text_of(data: bytes) -> str:
+    """A text that stands alone, as the reason of a cancel does; anything else is none."""
+    try:
+        return msgspec.json.decode(data, type=str)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ""

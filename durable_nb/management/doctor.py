@@ -16,7 +16,7 @@ from durable_nb.stores.connections import reading
 from durable_nb.stores.files import file_system
 from durable_nb.stores.library import Connection, log_error, sqlite
 from durable_nb.stores.migrate import SCHEMA
-from durable_nb.stores.protocol import OwnerRecord, Query
+from durable_nb.stores.shapes import OwnerRecord, Query
 
 Level = Literal["fine", "note", "attention", "broken"]
 

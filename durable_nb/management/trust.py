@@ -8,7 +8,8 @@ from durable_nb.errors import Corrupt, Refused
 from durable_nb.flows.source.travelling import digest_of
 from durable_nb.flows.values import Values
 from durable_nb.history.events import Row
-from durable_nb.stores.protocol import Commit, Mail, MailArrived, NewMail, Query, Release, RunRecord, Store
+from durable_nb.stores.protocol import MailArrived, Store
+from durable_nb.stores.shapes import Commit, Mail, NewMail, Query, Release, RunRecord
 
 _PAGE = 200  # runs looked up at once
 _ROWS = 1000  # rows written in one transaction

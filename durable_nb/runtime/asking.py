@@ -16,7 +16,7 @@ from durable_nb.history.values import Value, plain
 from durable_nb.runtime.births import child_id, conflict, new_run
 from durable_nb.runtime.lease import Lease
 from durable_nb.runtime.steps import Workers
-from durable_nb.stores.protocol import Mail, Message, NewMail, NewRun, NewWork, RunRecord
+from durable_nb.stores.shapes import Mail, Message, NewMail, NewRun, NewWork, RunRecord
 
 
 class Asking:
@@ -156,7 +156,7 @@ class Asking:
         if record.ended_at is not None:
             self._refuse(number, Refused(f"run {call.run!r} has ended ({record.status}): it takes no {verb}"))
             return
-        value = wire.encode_value(shared.values.mark(call.value, record.uid, 0, "signal")) if call.value else b"{}"
+        value = wire.encode_value(shared.values.mark(call.value, record.id, 0, "signal")) if call.value else b"{}"
         sender = f"run {own.id}"
         mail = NewMail(verb, None, None, call.mailbox, call.key, value, sender, True)
         if verb == "cancel":
@@ -175,7 +175,7 @@ class Asking:
         """Tell whoever does what is not wanted any more."""
         if given.answer is not None:
             if given.answer.kind == "received":
-                self.returned.append(mail_of(given.answer))
+                self.returned.append(self._mail_of(given.answer))
         elif given.ask.kind == "step":
             self.dropped.append(ref)
         elif given.ask.kind == "child":
@@ -184,18 +184,18 @@ class Asking:
             uid = digest_bytes(f"{self._lease.record.uid}/{ref}".encode())[:32]
             self.messages.append(Message(id, uid, cancel_mail(f"run {self._lease.record.id}", f"its parent {why}")))
 
+    def _mail_of(self, row: Row) -> Mail:
+        """The signal that a `received` row took, as it lay in the inbox."""
+        event = wire.event_of(row)
+        assert isinstance(event, e.Received)
+        value = self._lease.shared.values.mark(event.value, self._lease.record.id, 0, "signal")
+        data = wire.encode_value(value)
+        return Mail(event.mail, "signal", None, None, event.name, event.key, data, event.sender, event.sent_at)
+
 
 def cancel_mail(sender: str, reason: str) -> NewMail:
     """The order to end."""
     return NewMail("cancel", None, None, None, None, plain_json(reason) or b'""', sender, True)
-
-
-def mail_of(row: Row) -> Mail:
-    """The signal that a `received` row took, as it lay in the inbox."""
-    event = wire.event_of(row)
-    assert isinstance(event, e.Received)
-    value = wire.encode_value(event.value)
-    return Mail(event.mail, "signal", None, None, event.name, event.key, value, event.sender, event.sent_at)
 
 
 def _held(data: bytes) -> Value:

@@ -7,7 +7,7 @@ from durable_nb.flows.children import Begin
 from durable_nb.history import events as e, wire
 from durable_nb.history.calls import argument_difference
 from durable_nb.history.values import Value, payloads
-from durable_nb.stores.protocol import NewRun, RunRecord
+from durable_nb.stores.shapes import NewRun, RunRecord
 
 if TYPE_CHECKING:
     from durable_nb.flows.values import Values

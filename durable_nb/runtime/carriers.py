@@ -12,7 +12,7 @@ from durable_nb.runtime.carrying import Carrying
 from durable_nb.runtime.options import PATIENCE
 from durable_nb.runtime.output import background
 from durable_nb.runtime.shared import Shared
-from durable_nb.stores.protocol import RunRecord
+from durable_nb.stores.shapes import RunRecord
 
 _logger = logging.getLogger("durable_nb.carriers")
 _BATCH = 16  # runs claimed at once; what waits here can still be taken over when this process dies

@@ -17,7 +17,8 @@ from durable_nb.runtime.rehearsal import rehearse
 from durable_nb.runtime.settle import settle
 from durable_nb.runtime.shared import Shared
 from durable_nb.runtime.steps import Workers
-from durable_nb.stores.protocol import LeaseLost, MailArrived, RunRecord
+from durable_nb.stores.protocol import LeaseLost, MailArrived
+from durable_nb.stores.shapes import RunRecord
 
 _logger = logging.getLogger("durable_nb.carrying")
 
@@ -39,11 +40,13 @@ class Carrying:
         output.install()
         shared = self._shared
         while True:
-            lease = Lease(shared, record, echo, log or shared.store.history(record.key))
+            lease = Lease(shared, record, echo, log or shared.store.history(record.key, record.base))
             self.leases[record.key] = lease
             try:
                 with lease.interrupts:
                     settle(lease, _turn(lease, Port(lease, self._workers)))
+                if lease.has_ended:
+                    self._workers.forget(record.key)
             except MailArrived:
                 record, log = record._replace(mail=shared.newest_mail(record.key)), ()
                 continue
@@ -100,6 +103,7 @@ def _turn(lease: Lease, port: Port) -> Outcome:
     lease.turn = turn
     try:
         arguments = lease.arguments()
+        turn.state = dict(lease.started.state)
         flow, is_changed = shared.definitions.code(record)
         if is_changed:
             _accept_code(lease, flow)
@@ -114,7 +118,7 @@ def _turn(lease: Lease, port: Port) -> Outcome:
     def body() -> object:
         interrupts.leave_engine()
         try:
-            return code(*args, **kwargs)
+            return flow.run(turn, code, args, kwargs)
         finally:
             interrupts.enter_engine()
 
@@ -126,7 +130,7 @@ def _turn(lease: Lease, port: Port) -> Outcome:
 def _accept_code(lease: Lease, flow: Flow[..., Any]) -> None:
     """The module of the flow has changed since the run began: go on with the new code if it fits, else park."""
     record, shared = lease.record, lease.shared
-    _, wrong = rehearse(lease.log, flow, record.id, record.uid, shared.values)
+    _, wrong = rehearse(lease.log, flow, record, shared.values)
     if wrong is not None:
         lease.park(
             "code_changed", f"the code of flow `{record.flow}` has changed and does not fit the run any more: {wrong}"

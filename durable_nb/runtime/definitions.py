@@ -1,5 +1,6 @@
 """Where code comes from: what this process has defined, else the source in the log. And how it gets there."""
 
+import logging
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +24,8 @@ from durable_nb.flows.source.travelling import digest_of
 from durable_nb.flows.source.watched import Watched
 from durable_nb.flows.step import Step
 from durable_nb.flows.values import Values
-from durable_nb.stores.protocol import CodeRecord, RunRecord, Store
+from durable_nb.stores.protocol import Store
+from durable_nb.stores.shapes import CodeRecord, RunRecord
 
 
 class _Given(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -43,6 +45,9 @@ class _Given(msgspec.Struct, frozen=True, omit_defaults=True):
     check_arguments: bool = True
 
 
+_logger = logging.getLogger("durable_nb.definitions")
+
+
 class _Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the log keeps of a definition: its code document, and the options it was defined with."""
 
@@ -50,16 +55,16 @@ class _Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     given: _Given = _Given()
 
 
-class LateStep:
-    """A step in restored code: whatever has its name when it is called, which may be defined, or restored, only then.
+class Late:
+    """A step or flow in restored code: whatever has its name when it is called, which may be defined, or restored, only then.
 
     Where there is none the run is parked: that a process lacks code is nothing a flow could handle.
     """
 
-    def __init__(self, find: Callable[[], Step[..., Any]]) -> None:
+    def __init__(self, find: Callable[[], Any]) -> None:
         self._look = find
 
-    def _find(self) -> Step[..., Any]:
+    def _find(self) -> Any:
         try:
             return self._look()
         except (UnknownCode, Untrusted, Corrupt) as error:
@@ -71,6 +76,9 @@ class LateStep:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._find()(*args, **kwargs)
+
+    def __getitem__(self, id: str) -> Any:
+        return self._find()[id]
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else self._find().__get__(instance, owner)
@@ -90,10 +98,14 @@ class Definitions:
         self._latest: dict[tuple[str, str], str] = {}  # what we have put last of each name
         self._reached: dict[str, list[tuple[Step[..., Any], str | None]]] = {}  # by the digest of a flow
         self._restored: dict[str, Any] = {}
+        self._from_store: dict[Callable[..., Any], str] = {}  # functions of restored flows, and their digests
         values.classes.now, values.classes.resolve = now, self._resolve
 
     def pin(self, flow: Flow[..., Any]) -> str:
-        """The digest of the flow's present code, which is in the log with every step it can reach when this returns."""
+        """The digest of the flow's present code, in the log when this returns with all flows and steps it can reach."""
+        stored = self._from_store.get(flow.function)
+        if stored is not None:
+            return stored
         code = self._capture("flow", flow.name, _root(flow))
         if code.missing:
             names = "; ".join(f"`{gap.name}` ({gap.why})" for gap in code.missing)
@@ -126,6 +138,10 @@ class Definitions:
             return None
         return flow
 
+    def newest_flow(self, record: RunRecord) -> Flow[..., Any]:
+        """What the next execution of the run works with."""
+        return self.flow(record.flow)
+
     def newest(self, record: RunRecord) -> str | None:
         """The digest of this process's definition of the flow, where it is another one than the run's."""
         flow = self.registered(record)
@@ -145,6 +161,19 @@ class Definitions:
                 f"step `{name}` is not defined here and its code is not in the log: run its cell or import its module"
             )
         restored: Step[..., Any] = self._restore(record)
+        return restored
+
+    def flow(self, name: str) -> Flow[..., Any]:
+        """The newest flow of that name: registered here, else the newest in the log."""
+        found = registry.lookup("flow", name)
+        if isinstance(found, Flow):
+            return found
+        record = self._store.latest_code("flow", name)
+        if record is None:
+            raise UnknownCode(
+                f"flow `{name}` is not defined here and its code is not in the log: run its cell or import its module"
+            )
+        restored: Flow[..., Any] = self._restore(record)
         return restored
 
     def unknown_steps(self, record: RunRecord) -> list[str]:
@@ -182,6 +211,8 @@ class Definitions:
                 raise error.__cause__ from None
             raise
         self._restored[record.digest] = made
+        if isinstance(made, Flow):
+            self._from_store[made.function] = record.digest
         return made
 
     def _made(self, record: CodeRecord, envelope: _Envelope) -> Any:
@@ -197,11 +228,8 @@ class Definitions:
 
     def _resolve(self, kind: str, name: str) -> object:
         if kind == "step":
-            return LateStep(lambda: self.step(name))
-        flow = registry.lookup("flow", name)
-        if flow is not None:
-            return flow
-        return None  # the flow whose class is being restored right now, or one that nobody calls from here
+            return Late(lambda: self.step(name))
+        return Late(lambda: self.flow(name))
 
     def _capture(self, kind: str, name: str, function: Callable[..., Any]) -> Code:
         key = (kind, id(function))
@@ -229,6 +257,8 @@ class Definitions:
         """Every step the code names, and what those name, as far as this process knows them."""
         for kind, name in references(code.document):
             step = registry.lookup(kind, name)
+            if isinstance(step, Flow):
+                self._pin_child(step)
             if not isinstance(step, Step) or any(step is one for one, _ in reached):
                 continue
             reached.append((step, self._digest_of(step)))
@@ -240,6 +270,13 @@ class Definitions:
             if self._latest.get(("step", name)) != digest:
                 self._put("step", name, digest, envelope)
             self._put_reached(portable, reached)
+
+    def _pin_child(self, flow: Flow[..., Any]) -> None:
+        """A flow that the code may call. What cannot travel fails where it is called, if it is."""
+        try:
+            self.pin(flow)
+        except DurableError as error:
+            _logger.info("flow %r does not travel: %s", flow.name, error)
 
     def _digest_of(self, step: Step[..., Any]) -> str | None:
         code = self._portable(step)

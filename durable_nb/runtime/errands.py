@@ -24,7 +24,7 @@ from durable_nb.runtime.isolate import run_isolated
 from durable_nb.runtime.options import CRASHES
 from durable_nb.runtime.output import Sink, background, position, show_rest
 from durable_nb.runtime.shared import Shared
-from durable_nb.stores.protocol import NewMail, RunRecord, WorkRecord
+from durable_nb.stores.shapes import NewMail, RunRecord, WorkRecord
 
 if TYPE_CHECKING:
     from durable_nb.runtime.loop import LoopThread

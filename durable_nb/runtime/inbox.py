@@ -4,7 +4,7 @@ from bisect import insort
 from collections import defaultdict
 from collections.abc import Iterable
 
-from durable_nb.stores.protocol import Mail
+from durable_nb.stores.shapes import Mail
 
 _ORDERS = ("pause",)
 

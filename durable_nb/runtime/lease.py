@@ -16,15 +16,17 @@ from durable_nb.engine.cursor import Suspended
 from durable_nb.engine.turn import Turn
 from durable_nb.errors import LogError
 from durable_nb.history import wire
-from durable_nb.history.events import Row
-from durable_nb.history.summary import effective
-from durable_nb.history.values import payloads
+from durable_nb.history.events import ENDINGS, Cancelling, Row, Started
+from durable_nb.history.summary import effective, started_of
+from durable_nb.history.values import Value, payloads
+from durable_nb.runtime.inbox import Inbox
 from durable_nb.runtime.interrupt import Interrupts
 from durable_nb.runtime.options import LONG, PATIENCE
 from durable_nb.runtime.output import Echo, Sink, position, show_rest
 from durable_nb.runtime.reader import Reader
 from durable_nb.runtime.shared import Shared
-from durable_nb.stores.protocol import Commit, MailArrived, Release, RunRecord
+from durable_nb.stores.protocol import MailArrived
+from durable_nb.stores.shapes import Commit, Mail, Release, RunRecord
 
 _logger = logging.getLogger("durable_nb.lease")
 
@@ -49,18 +51,21 @@ class Lease:
         self.rows = effective(self.log)
         self.head = self.log[-1].seq if self.log else 0
         self.mail_known = record.mail
-        self.mail_seen = 0  # the mark at the last look into the inbox
-        self.mail_taken = 0  # the newest mail that is in the history
+        self.inbox = Inbox()
+        self.is_cancelling = any(row.kind == "cancelling" for row in self.rows)
+        self.grace_until: float | None = _grace(self.rows) if self.is_cancelling else None
         self.is_lost = False
+        self.has_ended = False
         self.was_told = False  # there may be mail above the mark
         self.turn: Turn | None = None
-        self.waits: Row | None = None  # the ask that the code waits for
+        self.waits: Sequence[Row] = ()  # the asks that the code waits for
         self.ending: Ending | None = None
         self.broken: LogError | None = None
         self.was_interrupted = False
         self.error: BaseException | None = None  # what the flow's code raised, for the caller on this thread
         self.wake_at: float | None = None
-        self.pending: Row | None = None
+        self.pending: list[Row] = []  # rows that the code has seen and no commit has written yet
+        self.pending_mail: list[int] = []  # what of them was in the inbox
         self.pending_since = 0.0
         self.step_since = 0.0  # monotonic time at which a step in place began, 0 when none runs
         self.lock = threading.Lock()
@@ -69,7 +74,7 @@ class Lease:
         self.sink = Sink(shared.now, echo)
         self.reader = Reader(shared.values, shared.now, self.park)
         if record.mail:
-            self.look_for_orders()  # no commit will tell of what came before the claim
+            self.look()  # no commit will tell of what came before the claim
 
     # writing
 
@@ -77,39 +82,45 @@ class Lease:
         """Write the pending answer and one plain row: `commit` at the price of a step."""
         with self.lock:
             pending = self.pending
-            if pending is None or b'"codec":' not in pending.data:  # else it may refer to payloads
-                rows = [row] if pending is None else [pending, row]
+            if len(pending) <= 1 and not self.pending_mail and not (pending and b'"codec":' in pending[0].data):
+                rows = [*pending, row]  # no payloads, no mail
                 mark = self.shared.store.append(self.record.key, self.record.lease, self.mail_known, rows)
-                self.pending = None
+                self.pending = []
                 self.log += rows
                 self.head = row.seq
                 if mark == self.mail_known:
                     return
                 self.mail_known = mark
-                self.look_for_orders()
+                self.look()
                 return
         self.commit([row])
 
     def commit(self, rows: Sequence[Row], **more: Any) -> list[Row]:
-        """Write the pending answer and these rows, under the lock; returns the rows as they lie in the log now."""
+        """Write what is pending and these rows, under the lock; returns the rows as they lie in the log now."""
         uid = self.record.uid
         rows = [self.shared.values.mark_row(row, uid) for row in rows]
         with self.lock:
-            whole = [self.pending, *rows] if self.pending is not None else rows
-            refers = [(row.seq, name) for row in whole for name in _payloads_of(row)]
-            commit = Commit(
-                self.record.key, self.record.lease, self.mail_known, whole, self.shared.now(), payloads=refers, **more
-            )
-            mark = self.shared.store.commit(commit)
-            self.pending = None
-            self.log.extend(whole)
+            mark = self._write([*self.pending, *rows], **more)
         if rows:
             self.head = rows[-1].seq
             self._warn_if_long(len(rows))
         if mark > self.mail_known:
             self.mail_known = mark
-            self.look_for_orders()
+            self.look()
         return rows
+
+    def _write(self, whole: Sequence[Row], **more: Any) -> int:
+        """One commit, with the mail that pending rows have come from."""
+        refers = [(row.seq, name) for row in whole for name in _payloads_of(row)]
+        taken = [*self.pending_mail, *more.pop("taken", ())]
+        commit = Commit(
+            self.record.key, self.record.lease, self.mail_known, whole, self.shared.now(), taken=taken, payloads=refers,
+            **more,
+        )  # fmt: skip
+        mark = self.shared.store.commit(commit)
+        self.pending, self.pending_mail = [], []
+        self.log.extend(whole)
+        return mark
 
     def _warn_if_long(self, added: int) -> None:
         if self.head >= LONG > self.head - added:
@@ -118,33 +129,38 @@ class Lease:
     def new_row(self, kind: str, ref: int | None, name: str | None, data: bytes, ahead: int = 1) -> Row:
         return Row(self.head + ahead, kind, ref, name, data, self.shared.now())
 
-    def hold(self, row: Row) -> Row:
-        """Keep an answer for the next commit; the flusher writes it if none comes."""
+    def hold(self, row: Row, mail: Mail | None = None) -> Row:
+        """Keep a row that the code sees now for the next commit; the flusher writes it if none comes."""
         row = self.shared.values.mark_row(row, self.record.uid)
         with self.lock:
-            self.pending = row
-            self.pending_since = time.monotonic()
+            if not self.pending:
+                self.pending_since = time.monotonic()
+            self.pending.append(row)
+            if mail is not None:
+                self.pending_mail.append(mail.seq)
             self.head = row.seq
+        if row.kind == "cancelling":
+            self.is_cancelling = True
         self.shared.on_answer()
         return row
 
-    def flush(self, older_than: float = 0.0) -> None:
-        """Commit the pending answer alone, if it has waited that long."""
+    def discard(self, mail: Mail) -> None:
+        """Mail that has no place in the history goes with the next commit."""
         with self.lock:
-            row = self.pending
-            if row is None or time.monotonic() - self.pending_since < older_than:
-                return
-            refers = [(row.seq, name) for name in _payloads_of(row)]
-            commit = Commit(self.record.key, self.record.lease, self.mail_known, [row], row.at, payloads=refers)
-            self.shared.store.commit(commit)  # new mail, if any, is found with the next commit
-            self.pending = None
-            self.log.append(row)
+            self.pending_mail.append(mail.seq)
+
+    def flush(self, older_than: float = 0.0) -> None:
+        """Commit what is pending, if it has waited that long."""
+        with self.lock:
+            if self.pending and time.monotonic() - self.pending_since >= older_than:
+                self._write(self.pending)  # new mail, if any, is found with the next commit
 
     def release(self, rows: Sequence[Row], release: Release, **more: Any) -> None:
         """Write what is left and give the lease back; MailArrived when the code would wait although it has mail."""
         while True:
             try:
                 self.commit(rows, release=release, **more)
+                self.has_ended = release.status in ENDINGS
                 break
             except MailArrived:
                 if release.status == "waiting":
@@ -167,6 +183,11 @@ class Lease:
         pieces = self.sink.take()
         if pieces:
             self.shared.store.put_output(self.record.key, pieces)
+
+    @property
+    def started(self) -> Started:
+        """How this execution began."""
+        return started_of(self.log)
 
     def arguments(self) -> dict[str, Any]:
         """The arguments the run was started with."""
@@ -197,11 +218,20 @@ class Lease:
         self.was_told = True
         self.nudge.set()
 
-    def look_for_orders(self) -> None:
-        """Mail that must not wait for a wait: pause."""
-        for mail in self.shared.store.mail(self.record.key, self.mail_taken):
-            if mail.kind == "pause":
-                self.pause(f"paused by {mail.sender}")
+    def look(self) -> None:
+        """Read the mail that has come. Orders must not wait for a wait."""
+        self.was_told = False
+        self.inbox.add(self.shared.store.mail(self.record.key, self.inbox.read_to))
+        self.follow_orders()
+
+    def follow_orders(self) -> None:
+        for order in self.inbox.orders:
+            self.pause(f"paused by {order.sender}")
+
+    def take_signal(self, value: Value, mail: Mail) -> Any:
+        """The value of a signal, as its sender marked it."""
+        what = f"the signal `{mail.name}` of {mail.sender}"
+        return self.shared.values.take(value, self.record.id, 0, "signal", what)
 
     def may_wait(self, until: float | None, since: float) -> bool:
         """Wait a little in place for news or a time; False when it is time to give the thread back."""
@@ -223,12 +253,21 @@ class Lease:
         return self.ending is not None
 
 
+def _grace(rows: Sequence[Row]) -> float | None:
+    """Until when a flow that is being cancelled may clean up."""
+    row = next(row for row in rows if row.kind == "cancelling")
+    event = wire.event_of(row)
+    return event.until if isinstance(event, Cancelling) else None
+
+
 def _payloads_of(row: Row) -> list[str]:
     """The payloads a row refers to, each once."""
     if b'"payload":' not in row.data:
         return []
     event = wire.event_of(row)
     found: dict[str, None] = {}
+    for kept in (getattr(event, "state", None) or {}).values():
+        found.update(dict.fromkeys(payloads(kept)))
     for field in ("value", "arguments"):
         value = getattr(event, field, None)
         if value is not None:

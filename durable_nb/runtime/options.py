@@ -7,6 +7,7 @@ from durable_nb.errors import BadOption
 
 PATIENCE = 0.05  # seconds a thread waits in place before its run gives the thread back
 CRASHES = 5  # attempts in a row that were never heard of again, until a run is parked
+GRACE = 600.0  # seconds a flow that is being cancelled may clean up
 LONG = 10_000  # events after which a history is warned of
 FLUSH = 0.002  # seconds a finished step's answer may wait for the next ask to ride with
 

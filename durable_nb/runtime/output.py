@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any, TextIO
 
 from durable_nb.engine.turn import Turn, place
-from durable_nb.stores.protocol import OutputRecord
+from durable_nb.stores.shapes import OutputRecord
 
 LIMIT = 1024 * 1024  # characters kept of one attempt or turn
 

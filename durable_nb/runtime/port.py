@@ -13,7 +13,8 @@ from durable_nb.runtime.lease import Ending, Lease
 from durable_nb.runtime.mail import ended_row, received_row, row_of_mail
 from durable_nb.runtime.options import GRACE
 from durable_nb.runtime.steps import Workers
-from durable_nb.stores.protocol import IdTaken, LeaseLost, Mail
+from durable_nb.stores.protocol import IdTaken, LeaseLost
+from durable_nb.stores.shapes import Mail
 
 
 class Port:
@@ -141,16 +142,18 @@ class Port:
         self._ensure_work(wait.tickets)
         lease.waits = [one.row for one in wait.tickets if one.row is not None]
         since = time.monotonic()
-        timers = sorted((_due(one.row), seq) for seq, one in open.items() if one.row is not None and one.ask.kind == "timer")
-        lease.look()
+        timers = sorted(
+            (_due(one.row), seq) for seq, one in open.items() if one.row is not None and one.ask.kind == "timer"
+        )
         while True:
+            if lease.mail_known > lease.inbox.read_to or lease.was_told:
+                lease.look()
             if self._admit(wait, open, timers):
                 return ()
             if lease.ending is not None:
                 return None
             lease.flush()
             if lease.mail_known > lease.inbox.read_to or lease.was_told:
-                lease.look()
                 continue  # a commit has told of mail that came after the look; whoever waits now would sleep through it
             due = timers[0][0] if timers else None
             if lease.grace_until is not None:

@@ -6,13 +6,14 @@ import msgspec
 
 from durable_nb.codec.values import plain_json
 from durable_nb.engine import turn as t
+from durable_nb.engine.cursor import Ticket
 from durable_nb.errors import DurableError
 from durable_nb.history import events as e, wire
-from durable_nb.history.calls import Ask
 from durable_nb.history.events import Row
 from durable_nb.history.values import plain
+from durable_nb.runtime.asking import Asking
 from durable_nb.runtime.lease import Lease
-from durable_nb.stores.protocol import Release
+from durable_nb.stores.shapes import Execution, Release
 
 
 def settle(lease: Lease, outcome: t.Outcome) -> None:
@@ -22,6 +23,10 @@ def settle(lease: Lease, outcome: t.Outcome) -> None:
             _completed(lease, value, unsent)
         case t.Raised(error, answer, unsent):
             _failed(lease, error, answer, unsent)
+        case t.CancelledRun(reason, unsent):
+            _cancelled(lease, reason, unsent)
+        case t.Continued(args, kwargs, unsent):
+            _continued(lease, args, kwargs, unsent)
         case t.Interrupted():
             lease.was_interrupted = True
             _paused(lease, "interrupted in the flow's own code; resume() goes on from the last finished step")
@@ -48,11 +53,13 @@ def _waiting(lease: Lease) -> None:
         _paused(lease, ending.sentence)
     elif ending.status == "parked":
         _parked(lease, ending.reason, ending.sentence, ending.ask)
+    elif ending.status == "cancelled":
+        _cancelled(lease, ending.sentence, [])
     elif ending.status == "stopping":
         lease.release([], Release("waiting", lease.shared.now(), waits=_waits(lease)))
 
 
-def _completed(lease: Lease, value: Any, unsent: list[Ask]) -> None:
+def _completed(lease: Lease, value: Any, unsent: list[Ticket]) -> None:
     what = f"the result of flow `{lease.record.flow}`"
     try:
         json = plain_json(value)
@@ -60,38 +67,82 @@ def _completed(lease: Lease, value: Any, unsent: list[Ask]) -> None:
     except DurableError as error:
         _failed(lease, error, None, unsent)
         return
-    rows = _asked(lease, unsent)
+    rows, parts = _last_words(lease, unsent)
     number, at = lease.head + len(rows) + 1, lease.shared.now()
     if json is not None and kept.is_plain:
         # What nearly every flow returns, put together as it lies in the log.
         data = b'{"json":' + json + b"}"
         outcome = b'{"seq":%d,"value":%b}' % (number, data)
-        lease.release(
-            [*rows, Row(number, "completed", None, None, data, at)], Release("completed", None, outcome=outcome)
-        )
+        row = Row(number, "completed", None, None, data, at)
+        lease.release([*rows, row], Release("completed", None, outcome=outcome), **parts)
         return
-    _end(lease, [*rows, wire.row_of(e.Completed(seq=number, at=at, value=kept))], "completed", None, None)
+    _end(lease, [*rows, wire.row_of(e.Completed(seq=number, at=at, value=kept))], Release("completed", None), parts)
 
 
-def _failed(lease: Lease, error: BaseException, answer: int | None, unsent: list[Ask]) -> None:
-    rows = _asked(lease, unsent)
+def _failed(lease: Lease, error: BaseException, answer: int | None, unsent: list[Ticket]) -> None:
+    rows, parts = _last_words(lease, unsent)
     number = lease.head + len(rows) + 1
     failure = lease.shared.values.failure(error)
     event = e.RunFailed(seq=number, at=lease.shared.now(), failure=failure, cut=number if answer is None else answer)
     lease.error = error
-    _end(lease, [*rows, wire.row_of(event)], "failed", failure.type, failure.sentence[:2000])
+    release = Release("failed", None, reason=failure.type, sentence=failure.sentence[:2000])
+    _end(lease, [*rows, wire.row_of(event)], release, parts)
 
 
-def _end(lease: Lease, rows: list[Row], status: str, reason: str | None, sentence: str | None) -> None:
+def _cancelled(lease: Lease, reason: str, unsent: list[Ticket]) -> None:
+    rows, parts = _last_words(lease, unsent)
+    sentence = reason or "no reason was given"
+    event = e.RunCancelled(seq=lease.head + len(rows) + 1, at=lease.shared.now(), sentence=sentence)
+    _end(lease, [*rows, wire.row_of(event)], Release("cancelled", None, reason="cancelled", sentence=sentence), parts)
+
+
+def _continued(lease: Lease, args: tuple[Any, ...], kwargs: dict[str, Any], unsent: list[Ticket]) -> None:
+    """The next execution: newest code, given arguments, the state as it is; what is open is closed as at an end."""
+    shared, record = lease.shared, lease.record
+    try:
+        flow = shared.definitions.newest_flow(record)
+        named = flow.arguments.named(args, kwargs)
+        arguments = shared.values.keep_arguments(named, f"flow `{flow.name}`")
+        code = shared.definitions.pin(flow)
+    except DurableError as error:
+        _failed(lease, error, None, unsent)
+        return
+    rows, parts = _last_words(lease, unsent, is_last=False)
+    base, at = lease.head + len(rows) + 1, shared.now()
+    version = flow.options_.version
+    state = lease.turn.state if lease.turn is not None else {}
+    started = e.Started(
+        seq=base + 1, at=at, flow=record.flow, code=code, mark="", arguments=arguments, version=version, state=state
+    )
+    rows += [wire.row_of(e.Continued(seq=base, at=at)), wire.row_of(started)]
+    parts["next"] = Execution(base, code, version, wire.encode_value(arguments))
+    lease.release(rows, Release("waiting", at), **parts)
+
+
+def _end(lease: Lease, rows: list[Row], release: Release, parts: dict[str, Any]) -> None:
     last = lease.shared.values.mark_row(rows[-1], lease.record.uid)
-    release = Release(status, None, reason=reason, sentence=sentence, outcome=wire.ended_of(last))
-    lease.release([*rows[:-1], last], release)
+    lease.release([*rows[:-1], last], release._replace(outcome=wire.ended_of(last)), **parts)
 
 
-def _asked(lease: Lease, unsent: list[Ask]) -> list[Row]:
-    """Asks that were begun and never waited for: in the history, so that a replay finds them, but nobody runs them."""
-    at = lease.shared.now()
-    return [Row(number, ask.kind, None, ask.name, ask.data, at) for number, ask in enumerate(unsent, lease.head + 1)]
+def _last_words(lease: Lease, unsent: list[Ticket], is_last: bool = True) -> tuple[list[Row], dict[str, Any]]:
+    """What the flow asked and never waited for: in the history, so that a replay finds it, but nobody does it.
+
+    Whatever is still open is given up.
+    """
+    turn = lease.turn
+    if not unsent and (turn is None or not (turn.cursor.open or turn.cursor.dropped or turn.taken)):
+        return [], {}
+    asking = Asking(lease, None)
+    asking.add(unsent)
+    if turn is not None:
+        for seq, ticket in turn.cursor.open.items():
+            asking.release(ticket, seq, "has ended")
+        for seq, breadcrumb in turn.cursor.dropped.items():
+            asking.release(breadcrumb.ask.body, seq)
+        if not is_last:
+            for ticket in turn.taken.values():
+                asking.release(ticket, 0)
+    return asking.rows, asking.parts()
 
 
 def _paused(lease: Lease, sentence: str) -> None:
@@ -108,21 +159,31 @@ def _parked(lease: Lease, reason: str, sentence: str, ask: int | None) -> None:
 
 def _orders(lease: Lease) -> dict[str, Any]:
     """A pause takes the mail that ordered it with it, or it would pause again after every resume."""
-    orders = [mail.seq for mail in lease.shared.store.mail(lease.record.key) if mail.kind == "pause"]
+    orders = [mail.seq for mail in lease.inbox.orders]
     return {"taken": orders} if orders else {}
 
 
 class Waits(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a run waits for, as it lies in its row."""
+    """One of the asks a run waits for, as it lies in its row."""
 
     ask: int
     kind: str
     name: str | None = None
     due: float | None = None
+    type: msgspec.Raw = e.ANYTHING
+
+
+_SHOWN = 20  # of the asks a run waits for at once, those its row names
 
 
 def _waits(lease: Lease) -> str | None:
-    row = lease.waits
-    if row is None:
+    if not lease.waits:
         return None
-    return msgspec.json.encode(Waits(row.seq, row.kind, row.name, lease.wake_at)).decode()
+    return msgspec.json.encode([_wait(lease, row) for row in lease.waits[:_SHOWN]]).decode()
+
+
+def _wait(lease: Lease, row: Row) -> Waits:
+    event = wire.event_of(row)
+    due = event.due if isinstance(event, e.TimerAsked) else lease.wake_at if row.kind == "step" else None
+    expected = event.type if isinstance(event, e.SignalAsked) else e.ANYTHING
+    return Waits(row.seq, row.kind, row.name, due, expected)

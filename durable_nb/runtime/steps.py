@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Collection
 
 from durable_nb.errors import LogClosed, LogError
 from durable_nb.flows.step import Use
@@ -11,7 +12,7 @@ from durable_nb.history.calls import Ask
 from durable_nb.history.events import Row
 from durable_nb.runtime.errands import Errands, Job
 from durable_nb.runtime.shared import Shared
-from durable_nb.stores.protocol import NewWork, RunRecord, WorkRecord
+from durable_nb.stores.shapes import NewWork, RunRecord, WorkRecord
 
 _logger = logging.getLogger("durable_nb.steps")
 
@@ -70,6 +71,13 @@ class Workers:
                 self._errands.perform(job)
             return True
         return False
+
+    def forget(self, run: int, asks: Collection[int] | None = None) -> None:
+        """Nobody waits for these steps of the run any more (None: for none of it): they are told."""
+        with self._lock:
+            for (key, ask), job in self._running.items():
+                if key == run and (asks is None or ask in asks) and job.here is not None:
+                    job.here.stop.is_set = True
 
     def stop(self, deadline: float) -> None:
         """Begin nothing new; tell what runs, and let it end until the (monotonic) deadline."""

@@ -9,7 +9,8 @@ from durable_nb.history import wire
 from durable_nb.history.events import Row
 from durable_nb.history.summary import effective
 from durable_nb.runtime.definitions import Definitions
-from durable_nb.stores.protocol import Query, RunRecord, Store
+from durable_nb.stores.protocol import Store
+from durable_nb.stores.shapes import Query, RunRecord
 
 _logger = logging.getLogger("durable_nb.unparking")
 _PAGE = 500

@@ -61,7 +61,7 @@ class Flusher:
                 self._flush(lease)
 
     def _waiting(self) -> list[Lease]:
-        return [lease for lease in list(self._leases.values()) if lease.pending is not None and not lease.is_lost]
+        return [lease for lease in list(self._leases.values()) if lease.pending and not lease.is_lost]
 
     def _flush(self, lease: Lease) -> None:
         try:

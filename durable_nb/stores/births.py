@@ -6,8 +6,9 @@ from typing import Any
 from durable_nb.errors import LogError
 from durable_nb.stores.library import Connection
 from durable_nb.stores.mailing import SQL as MAILING, take_early
-from durable_nb.stores.protocol import IdTaken, NewRun, RunRecord
+from durable_nb.stores.protocol import IdTaken
 from durable_nb.stores.queries import statements
+from durable_nb.stores.shapes import NewRun, RunRecord
 
 SQL = statements("turns")
 _RECORDS = statements("records")

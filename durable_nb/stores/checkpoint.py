@@ -1,9 +1,9 @@
 """Moving the -wal into the file: one process per log, on a connection of its own, never inside a commit."""
 
-import os
 import threading
 
 from durable_nb.stores.connections import configure, raw
+from durable_nb.stores.files import size_of
 from durable_nb.stores.library import Connection, is_busy, log_error, sqlite
 from durable_nb.stores.owners import CHECKPOINTER, Bytes, MemoryBytes
 
@@ -26,7 +26,7 @@ class Checkpointer:
         """Checkpoint when the -wal is large; when nobody writes, whatever it holds, and give its space back."""
         if isinstance(self._locks, MemoryBytes):
             return
-        size = _size(f"{self._path}-wal")
+        size = size_of(f"{self._path}-wal")
         if size == 0 or (size <= _LARGE and not now_idle):
             return
         with self._lock:
@@ -55,10 +55,3 @@ class Checkpointer:
         except sqlite.Error as error:
             if not is_busy(error):  # busy: the next step tries again
                 raise log_error(error, self._path)
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return 0

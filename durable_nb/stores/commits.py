@@ -4,8 +4,10 @@ from durable_nb.errors import LogError
 from durable_nb.stores.births import create_all, refer
 from durable_nb.stores.library import Connection, sqlite
 from durable_nb.stores.mailing import ENDED, SQL as MAILING, put_back, put_messages
-from durable_nb.stores.protocol import Commit, LeaseLost, MailArrived, NewWork, Release
+from durable_nb.stores.protocol import LeaseLost, MailArrived
 from durable_nb.stores.queries import statements
+from durable_nb.stores.shapes import Commit, NewWork, Release
+from durable_nb.stores.watching import end_watches, watch
 
 SQL = statements("turns")
 _WORK = statements("work")
@@ -40,12 +42,16 @@ def apply(connection: Connection, commit: Commit) -> int:
     refer(connection, run, commit.payloads)
     create_all(connection, commit.starts)
     _apply_own(connection, commit)
+    # Mail comes last: a run that writes to itself and lets go is free by now, and woken; what is created here gets its
+    # mail too, and who waits for the end of this run has its messages before the news.
+    mark = watch(connection, run, commit.watches, commit.at)
+    mark = put_messages(connection, commit.messages, commit.at).get(run, mark)
     if release is not None and release.status in ENDED:
         if commit.mail:
-            connection.execute(MAILING["drop_mail"], (run,))
+            connection.execute(MAILING["drop_mail"], (run, release.status == "failed"))
         connection.execute(SQL["drop_all_work"], (run,))
-    # Last: a run that writes to itself and lets go is free by now, and woken; what is created here gets its mail too.
-    return put_messages(connection, commit.messages, commit.at).get(run, int(mail))
+        end_watches(connection, run, commit.at)
+    return max(mark, int(mail))
 
 
 def _apply_mail(connection: Connection, commit: Commit) -> None:
@@ -62,7 +68,9 @@ def _apply_work(connection: Connection, commit: Commit) -> None:
         added = [_work_columns(commit.run, new, commit.at) for new in commit.work]
         connection.executemany(_WORK["add_work"], added)
     if commit.dropped:
-        connection.executemany(_WORK["drop_work"], [(commit.run, ask) for ask in commit.dropped])
+        dropped = [(commit.run, ask) for ask in commit.dropped]
+        connection.executemany(_WORK["drop_work"], dropped)
+        connection.executemany(MAILING["drop_watch"], dropped)
 
 
 def _work_columns(run: int, new: NewWork, at: float) -> tuple[int, int, int, float, int | None, str, bytes]:

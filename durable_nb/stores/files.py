@@ -33,6 +33,14 @@ def identity(path: str) -> Identity | None:
     return Identity(found.st_dev, found.st_ino)
 
 
+def size_of(path: str) -> int:
+    """Bytes of the file at `path`; 0 when there is none."""
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
+
+
 def file_system(path: str) -> str:
     """The type of the file system `path` lies on, as the system calls it; "" where it does not say."""
     try:

@@ -5,12 +5,12 @@ from typing import Any
 
 from durable_nb.stores.database import Database
 from durable_nb.stores.library import Connection
-from durable_nb.stores.protocol import Mail, Message, NewMail, Told
 from durable_nb.stores.queries import statements
+from durable_nb.stores.shapes import Mail, Message, NewMail, Told
 
 SQL = statements("mailing")
 ENDED = frozenset({"completed", "failed", "cancelled"})
-_EARLY = 7 * 24 * 3600.0  # seconds that a signal waits for the start of its run
+EARLY = 7 * 24 * 3600.0  # seconds that a signal waits for the start of its run
 
 
 class Mailing:
@@ -81,15 +81,15 @@ def take_early(connection: Connection, run: int, id: str, at: float) -> int:
     """Move what waits for the id into the inbox of its new run; the run's mark."""
     if not connection.execute(SQL["is_early"], (id,)).fetchone()[0]:
         return 0
-    connection.execute(SQL["take_early"], (run, id, at - _EARLY))
-    connection.execute(SQL["know_early_keys"], (run, id, at - _EARLY))
+    connection.execute(SQL["take_early"], (run, id, at - EARLY))
+    connection.execute(SQL["know_early_keys"], (run, id, at - EARLY))
     connection.execute(SQL["drop_early"], (id,))
     (marked,) = connection.execute(SQL["mark_early"], (run,)).fetchall()
     return int(marked[0])
 
 
 def _put_early(connection: Connection, id: str, mail: NewMail, now: float) -> str:
-    connection.execute(SQL["forget_early"], (now - _EARLY,))
+    connection.execute(SQL["forget_early"], (now - EARLY,))
     signal = (id, mail.name, mail.key, mail.value, mail.sender, now)
     return "early" if connection.execute(SQL["put_early"], signal).rowcount else "repeated"
 

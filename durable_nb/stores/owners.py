@@ -13,8 +13,8 @@ from typing import Any
 
 from durable_nb.stores.database import Database
 from durable_nb.stores.library import Connection
-from durable_nb.stores.protocol import OwnerRecord
 from durable_nb.stores.queries import statements
+from durable_nb.stores.shapes import OwnerRecord
 
 if sys.platform == "win32":
     import msvcrt

@@ -7,10 +7,24 @@ The rules every store keeps:
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from durable_nb.errors import LogError
 from durable_nb.history.events import Row
+from durable_nb.stores.shapes import (
+    CodeRecord,
+    Commit,
+    LogRecord,
+    Mail,
+    NewMail,
+    NewRun,
+    OutputRecord,
+    OwnerRecord,
+    Query,
+    RunRecord,
+    Told,
+    WorkRecord,
+)
 
 
 class LeaseLost(LogError):
@@ -21,141 +35,6 @@ class MailArrived(Exception):
     """The run got mail that the commit did not know of, so it may not let go of the lease; nothing was written."""
 
 
-class RunRecord(NamedTuple):
-    """The row of a run: what can be known without reading its history. `key` is the store's own number for it."""
-
-    key: int
-    id: str
-    uid: str
-    flow: str
-    version: str | None
-    execution: int
-    status: str
-    reason: str | None  # code of why it is parked or failed: the type of the failure, the park's reason
-    sentence: str | None  # the same for people
-    waits: str | None  # what a waiting run waits for, JSON
-    code: str  # digest of the flow code it is pinned to
-    arguments: bytes  # wire form of a Value
-    outcome: bytes | None  # wire form of a Value (completed) or of a Failure (failed)
-    created_at: float
-    updated_at: float
-    ended_at: float | None
-    ready_at: float | None  # when it may be claimed; None = leased, waits for mail only, paused, parked or ended
-    lease: int
-    owner: int | None
-    mail: int  # highest inbox number ever put
-    base: int = 0  # the event before the present execution's first one
-    parent: int | None = None  # the run that asked for this one, and with which ask
-    parent_ask: int | None = None
-    note: bytes | None = None  # wire form of a Value: the run's own word on how far it is
-    noted: int = 0  # how often the note has changed
-    origin: str | None = None  # the id of the run this one was forked from
-
-
-class NewRun(NamedTuple):
-    """A run to create. With `owner` it is born leased (lease 1, running) and carried by the caller at once."""
-
-    id: str
-    uid: str
-    flow: str
-    version: str | None
-    code: str
-    arguments: bytes
-    started: Row
-    ready_at: float
-    owner: int | None
-    payloads: tuple[str, ...]
-    parent: int | None = None
-    parent_ask: int | None = None
-    origin: str | None = None
-
-
-class Mail(NamedTuple):
-    """A row of the inbox: what somebody who does not hold the lease has to say to a run."""
-
-    seq: int
-    kind: str
-    ask: int | None
-    attempt: int | None
-    name: str | None
-    key: str | None
-    value: bytes
-    sender: str
-    sent_at: float
-
-
-class NewMail(NamedTuple):
-    """Mail to put. `wakes` is False for what need not bring a waiting run back (a further attempt has begun)."""
-
-    kind: str
-    ask: int | None
-    attempt: int | None
-    name: str | None
-    key: str | None
-    value: bytes
-    sender: str
-    wakes: bool
-
-
-class Message(NamedTuple):
-    """Mail from one run to another, put with the commit of the sender; to a run that is gone or ended it goes nowhere."""
-
-    run: str  # its id
-    uid: str | None  # only if it is still this very run; None = whatever run has the id
-    mail: NewMail
-
-
-class Told(NamedTuple):
-    """What became of a signal: told, repeated (its key is known), early (kept until the run starts), ended, unknown."""
-
-    what: str
-    run: int | None
-
-
-class NewWork(NamedTuple):
-    """A step for a worker. `due` None = now. With `owner` it is born claimed: attempt 1 runs in this process."""
-
-    ask: int
-    name: str
-    data: bytes  # wire form of what a worker needs: arguments and policy
-    due: float | None
-    owner: int | None
-    begun: int = 0  # how many attempts there were before
-
-
-class WorkRecord(NamedTuple):
-    """A step somebody may run. `attempt` counts starts; `crashes` those in a row that never answered."""
-
-    run: int
-    ask: int
-    name: str
-    data: bytes
-    attempt: int
-    crashes: int
-    due: float
-    owner: int | None
-
-
-class Release(NamedTuple):
-    """How the lease is given back: what the run is from now on."""
-
-    status: str
-    ready_at: float | None
-    reason: str | None = None
-    sentence: str | None = None
-    waits: str | None = None
-    outcome: bytes | None = None
-
-
-class Execution(NamedTuple):
-    """The next execution of a run, which continues as new; its `started` row is the last of the commit."""
-
-    base: int
-    code: str
-    version: str | None
-    arguments: bytes
-
-
 class IdTaken(Exception):
     """Another run has the id of a run that the commit was to create; nothing was written."""
 
@@ -164,89 +43,16 @@ class IdTaken(Exception):
         self.id = id
 
 
-class Commit(NamedTuple):
-    """Everything one turn changes, all or nothing, under the lease."""
-
-    run: int
-    lease: int
-    mail: int  # the highest mail the caller knows of
-    rows: Sequence[Row]
-    at: float
-    consumed: int = 0  # mail up to this number is deleted: it is in `rows` now
-    taken: Sequence[int] = ()  # single pieces of mail that are deleted too: orders followed, signals received
-    returned: Sequence[Mail] = ()  # mail put back under its old number: signals whose receiver gave them back
-    work: Sequence[NewWork] = ()
-    dropped: Sequence[int] = ()  # asks whose work rows are deleted
-    payloads: Sequence[tuple[int, str]] = ()  # (seq of the row that refers to it, digest)
-    code: str | None = None  # the run is pinned to this code from now on
-    starts: Sequence[NewRun] = ()  # children and detached runs; IdTaken when one's id belongs to another uid
-    messages: Sequence[Message] = ()
-    state: Sequence[tuple[str, bytes | None]] = ()  # (key, wire form of a Value; None = removed), in order
-    note: bytes | None = None
-    next: Execution | None = None
-    release: Release | None = None
-
-
-class OwnerRecord(NamedTuple):
-    """A process that has opened the log."""
-
-    key: int
-    pid: int
-    host: str
-    label: str
-    started_at: float
-    seen_at: float
-    is_alive: bool
-    runs: int
-
-
-class OutputRecord(NamedTuple):
-    """A piece of what a turn (ask None) or an attempt printed."""
-
-    ask: int | None
-    attempt: int
-    stream: str
-    text: str
-    at: float
-
-
-class CodeRecord(NamedTuple):
-    """The source of a flow or step, signed."""
-
-    kind: str
-    name: str
-    digest: str
-    document: bytes
-    mark: str
-    at: float
-
-
-class LogRecord(NamedTuple):
-    """The log's own row."""
-
-    uid: str
-    mark: str
-    schema: int
-    created_at: float
-
-
-class Query(NamedTuple):
-    """Which runs; None = any. Pages go newest first, from `before` (a run key, exclusive) on."""
-
-    flow: str | None = None
-    status: str | None = None
-    search: str | None = None
-    since: float | None = None
-    before: int | None = None
-    limit: int = 100
-
-
 class Store(Protocol):
     """A log: runs, their histories, mail, work, state, code, payloads, output. Thread-safe; owned by one process."""
 
     # turns
     def start(self, new: NewRun) -> tuple[RunRecord, bool]:
         """Create the run, or return the one that has the id already: (record, was created)."""
+        ...
+
+    def start_many(self, news: Sequence[NewRun]) -> list[bool]:
+        """Create many runs at once; for each whether it was created."""
         ...
 
     def claim(self, owner: int, now: float, limit: int) -> list[RunRecord]:
@@ -358,6 +164,10 @@ class Store(Protocol):
         """The runs that this run asked for, oldest first."""
         ...
 
+    def tree(self, run: int) -> list[RunRecord]:
+        """The run and all below it, each followed by those it asked for, oldest first."""
+        ...
+
     def put_code(self, code: CodeRecord) -> None:
         """Keep a definition; the one put last is the latest of its (kind, name)."""
         ...
@@ -403,8 +213,32 @@ class Store(Protocol):
         """Write rows again with other signatures (`durable trust`); only data changes."""
         ...
 
-    def delete(self, run: int, force: bool) -> bool:
-        """Remove a run with all it has; False when it is owned or not ended and `force` is off."""
+    def delete(self, keys: Sequence[int], force: bool, now: float) -> list[int]:
+        """Remove runs with all below them and all they have, and tell who waits for their end.
+
+        Without `force` nothing is removed when some are owned or have not ended: their keys come back, else none.
+        """
+        ...
+
+    def ended(
+        self, flow: str | None, status: str | None, before_time: float | None, keep: int, limit: int
+    ) -> list[int]:
+        """The runs that may be pruned, oldest end first: nobody's children, and nothing that lives was made of them.
+
+        `before_time` means ended before; the `keep` runs of each flow that ended last are left out.
+        """
+        ...
+
+    def drop_executions(self, run: int) -> int:
+        """Remove the rows of all executions but the present one, with the payloads only they needed; how many rows."""
+        ...
+
+    def gc(self, now: float) -> tuple[int, int]:
+        """Remove payloads, chunks and code that nothing needs, and signals nobody came for; (rows, bytes)."""
+        ...
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes that each table holds, and of the `file` and what was written ahead (`wal`)."""
         ...
 
     def changes(self) -> int:

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
-from durable_nb.stores.protocol import RunRecord
+from durable_nb.stores.shapes import RunRecord
 
 _MARK = "-- name: "
 _FOLDER = Path(__file__).parent / "sql"

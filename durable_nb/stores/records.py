@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from durable_nb.errors import Corrupt, LogError
 from durable_nb.stores.database import Database
 from durable_nb.stores.library import Connection
-from durable_nb.stores.protocol import CodeRecord, LogRecord, OutputRecord, Query, RunRecord
 from durable_nb.stores.queries import statements
+from durable_nb.stores.shapes import CodeRecord, LogRecord, OutputRecord, Query, RunRecord
 
 SQL = statements("records")
 _LOOKED_THROUGH = 1_000  # newest ids among which similar ones are sought
@@ -28,16 +28,34 @@ class Records:
         return RunRecord._make(found[0]) if found else None
 
     def find(self, query: Query) -> list[RunRecord]:
-        if query.flow is not None:
-            statement = SQL["find_by_flow"]
+        # The first index named that fits; the statement looks at the rest.
+        if query.waiting_for is not None:
+            statement = SQL["find_by_waits"]
+        elif query.parent is not None:
+            statement = SQL["find_by_parent"]
         elif query.status is not None:
             statement = SQL["find_by_status"]
+        elif query.flow is not None:
+            statement = SQL["find_by_flow"]
         else:
             statement = SQL["find"]
         return [RunRecord._make(each) for each in self._database.read(statement, query._asdict())]
 
     def children(self, run: int) -> list[RunRecord]:
         return [RunRecord._make(each) for each in self._database.read(SQL["children"], (run,))]
+
+    def tree(self, run: int) -> list[RunRecord]:
+        family = [RunRecord._make(each) for each in self._database.read(SQL["tree"], (run,))]
+        below: dict[int | None, list[RunRecord]] = {}
+        for record in family:
+            below.setdefault(record.parent, []).append(record)
+        found: list[RunRecord] = []
+        ahead = [record for record in family if record.key == run]
+        while ahead:
+            record = ahead.pop()
+            found.append(record)
+            ahead += reversed(below.get(record.key, ()))
+        return found
 
     def state(self, run: int) -> dict[str, bytes]:
         return dict(self._database.read(SQL["state"], (run,)))

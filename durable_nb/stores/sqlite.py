@@ -35,7 +35,8 @@ class SqliteStore:
         records, admin, owners = Records(database), Admin(database), Owners(database, locks)
         self._owners = owners
 
-        self.start, self.claim, self.claim_run = turns.start, turns.claim, turns.claim_run
+        self.start, self.start_many = turns.start, turns.start_many
+        self.claim, self.claim_run = turns.claim, turns.claim_run
         self.seize, self.wrest = turns.seize, turns.wrest
         self.commit, self.append = turns.commit, turns.append
         self.give_back, self.history = turns.give_back, turns.history
@@ -49,7 +50,7 @@ class SqliteStore:
         self.bury, self.owners = owners.bury, owners.owners
 
         self.run, self.run_by_key, self.find = records.run, records.run_by_key, records.find
-        self.children, self.state = records.children, records.state
+        self.children, self.tree, self.state = records.children, records.tree, records.state
         self.counts, self.similar_ids = records.counts, records.similar_ids
         self.put_code, self.code, self.latest_code = records.put_code, records.code, records.latest_code
         self.codes, self.replace_code_mark = records.codes, records.replace_code_mark
@@ -57,7 +58,8 @@ class SqliteStore:
         self.put_output, self.output = records.put_output, records.output
         self.log, self.sign_log = records.log, records.sign_log
 
-        self.replace_marks, self.delete = admin.replace_marks, admin.delete
+        self.replace_marks, self.delete, self.ended = admin.replace_marks, admin.delete, admin.ended
+        self.drop_executions, self.gc, self.sizes = admin.drop_executions, admin.gc, admin.sizes
 
     def changes(self) -> int:
         return self.database.changes()

@@ -9,8 +9,8 @@ from durable_nb.stores.births import create
 from durable_nb.stores.commits import apply
 from durable_nb.stores.database import Database
 from durable_nb.stores.library import Connection, sqlite
-from durable_nb.stores.protocol import Commit, NewRun, RunRecord
 from durable_nb.stores.queries import statements
+from durable_nb.stores.shapes import Commit, NewRun, RunRecord
 
 SQL = statements("turns")
 _RECORDS = statements("records")
@@ -33,6 +33,12 @@ class Turns:
             record = RunRecord._make(found)
             # The same uid means that this very call has been committed before and is tried again.
             return record, record.uid == new.uid
+
+        return self._database.transact(work)
+
+    def start_many(self, news: Sequence[NewRun]) -> list[bool]:
+        def work(connection: Connection) -> list[bool]:
+            return [create(connection, new) is not None or _is_same(connection, new) for new in news]
 
         return self._database.transact(work)
 
@@ -86,3 +92,9 @@ class Turns:
 
     def history(self, run: int, after: int = 0) -> list[Row]:
         return list(map(Row._make, self._database.read(SQL["history"], (run, after))))
+
+
+def _is_same(connection: Connection, new: NewRun) -> bool:
+    """Whether the run is there because this very call was committed before and is tried again."""
+    (found,) = connection.execute(_RECORDS["run"], (new.id,)).fetchall()
+    return RunRecord._make(found).uid == new.uid

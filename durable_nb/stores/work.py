@@ -5,8 +5,8 @@ from collections.abc import Callable
 from durable_nb.stores.database import Database
 from durable_nb.stores.library import Connection
 from durable_nb.stores.mailing import put_mail
-from durable_nb.stores.protocol import NewMail, WorkRecord
 from durable_nb.stores.queries import statements
+from durable_nb.stores.shapes import NewMail, WorkRecord
 
 SQL = statements("work")
 

@@ -1,19 +1,24 @@
 """What a run is doing, in one sentence that ends with what you can do."""
 
+from typing import Any
+
 import msgspec
 
 from durable_nb.durations import as_datetime, spoken
 from durable_nb.history.summary import Asked
-from durable_nb.stores.protocol import RunRecord
+from durable_nb.stores.shapes import RunRecord
 
 _CARRY_IT = "open the log in a kernel or with `durable worker`"
 
 
-class _Waits(msgspec.Struct, frozen=True):
+class Waits(msgspec.Struct, frozen=True):
+    """One of the asks that a run waits for, as its row says."""
+
     ask: int
     kind: str
     name: str | None = None
     due: float | None = None
+    type: dict[str, Any] | None = None
 
 
 def why(record: RunRecord, asks: dict[int, Asked], now: float, owner: str | None = None) -> str:
@@ -47,15 +52,25 @@ def short(record: RunRecord, now: float) -> str:
     if record.status != "waiting":
         first, _, more = (record.sentence or "").strip().partition("\n")
         return first + (" …" if more else "")
-    waits = _waits(record)
     if record.ready_at is not None and record.ready_at <= now:
         return "its next turn"
-    if waits is None:
-        return "news"
-    if waits.kind != "timer":
-        again = f", again {_at(waits.due, now)}" if waits.due is not None and waits.due > now else ""
-        return f"step `{waits.name}`{again}"
-    return f"a timer, due {_at(waits.due, now)}" if waits.due is not None else "a timer"
+    waits = waits_of(record)
+    return " or ".join(_shortly(one, now) for one in waits[:3]) + (" or more" if waits[3:] else "") or "news"
+
+
+def _shortly(waits: Waits, now: float) -> str:
+    match waits.kind:
+        case "step":
+            again = f", again {_at(waits.due, now)}" if waits.due is not None and waits.due > now else ""
+            return f"step `{waits.name}`{again}"
+        case "timer":
+            return f"a timer, due {_at(waits.due, now)}" if waits.due is not None else "a timer"
+        case "signal":
+            return f"the signal `{waits.name}`"
+        case "child":
+            return f"the child `{waits.name}`"
+        case _:
+            return "another run"
 
 
 def _pending(name: str, record: RunRecord, now: float) -> str:
@@ -75,12 +90,24 @@ def _running(name: str, record: RunRecord, asks: dict[int, Asked], now: float, o
 def _waits_for(record: RunRecord, asks: dict[int, Asked], now: float) -> str:
     if record.ready_at is not None and record.ready_at <= now:
         return f"for its next turn, which is due: {_CARRY_IT}, unless one is at it"
-    waits = _waits(record)
-    if waits is None:
+    waits = waits_of(record)
+    if not waits:
         return "for news"
-    if waits.kind == "timer":
-        return f"for a timer, due {_at(waits.due, now)}" if waits.due is not None else "for a timer"
+    several = f", or {len(waits) - 1} more" if len(waits) > 1 else ""
+    return _waits_for_one(record, waits[0], asks, now) + several
+
+
+def _waits_for_one(record: RunRecord, waits: Waits, asks: dict[int, Asked], now: float) -> str:
     asked = asks.get(waits.ask)
+    match waits.kind:
+        case "timer":
+            return f"for a timer, due {_at(waits.due, now)}" if waits.due is not None else "for a timer"
+        case "signal":
+            return f'for the signal `{waits.name}`; run.signal("{waits.name}", …) sends it{_rejected(asked)}'
+        case "child":
+            return f"for its child `{waits.name}`, run {_child_name(record, waits, asked)!r}"
+        case "watch":
+            return "for the end of another run"
     if asked is not None and asked.retry_at is not None:
         last = next((one.failure for one in reversed(asked.attempts) if one.failure is not None), None)
         return (
@@ -92,12 +119,22 @@ def _waits_for(record: RunRecord, asks: dict[int, Asked], now: float) -> str:
     return f"for step `{waits.name}`"
 
 
-def _waits(record: RunRecord) -> _Waits | None:
-    """What the row says it waits for; None when it says nothing, or nothing that this version understands."""
+def _rejected(asked: Asked | None) -> str:
+    return f"; one was refused: {asked.rejected[-1].sentence}" if asked is not None and asked.rejected else ""
+
+
+def _child_name(record: RunRecord, waits: Waits, asked: Asked | None) -> str:
+    if asked is not None and asked.child is not None:
+        return asked.child
+    return f"{record.id}/{waits.ask}" if record.execution == 1 else f"{record.id}/{record.execution}.{waits.ask}"
+
+
+def waits_of(record: RunRecord) -> list[Waits]:
+    """What the row says it waits for; nothing when it says nothing that this version understands."""
     try:
-        return msgspec.json.decode(record.waits, type=_Waits) if record.waits else None
+        return msgspec.json.decode(record.waits, type=list[Waits]) if record.waits else []
     except msgspec.MsgspecError:
-        return None
+        return []
 
 
 def _step_now(asks: dict[int, Asked], now: float) -> str:

@@ -62,8 +62,10 @@ def clock_text(at: float) -> str:
 
 def _what(event: e.AnyEvent) -> str:
     match event:
-        case e.Started() | e.StepAsked():
+        case e.Started() | e.StepAsked() | e.ChildAsked() | e.StartAsked():
             return _asked(event)
+        case e.StateSet() | e.Noted():
+            return value_text(event.value)
         case e.TimerAsked():
             return f"until {clock_text(event.due)}"
         case e.Returned() | e.Completed():
@@ -74,6 +76,10 @@ def _what(event: e.AnyEvent) -> str:
             return event.failure.sentence + (f" ({event.failure.where})" if event.failure.where else "")
         case e.Fired():
             return "the timer is due"
+        case e.Received():
+            return f"{value_text(event.value)}, sent by {event.sender}"
+        case e.SignalRejected():
+            return f"refused: {event.sentence}"
         case e.AttemptStarted():
             return f"attempt {event.attempt} begins"
         case e.AttemptFailed():
@@ -89,16 +95,53 @@ def _what(event: e.AnyEvent) -> str:
             return f"goes on from event {event.cut}; what came after it is set aside"
         case e.CodeChanged():
             return f"goes on with the code {event.code[:12]}"
+        case e.Forked():
+            return f"forked from run {event.origin!r} after its event {event.at_event}"
+        case e.Cancelling():
+            return f"{event.sender} wants the run to end" + (f": {event.reason}" if event.reason else "")
+        case e.SignalAsked() | e.WatchAsked() | e.LookAsked() | e.TellAsked() | e.StateRemoved():
+            return _about(event)
+        case e.Patched() | e.Dropped() | e.Continued():
+            return _SAID[type(event)]
         case _:
             assert_never(event)
 
 
-def _asked(event: e.Started | e.StepAsked) -> str:
+_SAID: dict[type[e.Event], str] = {
+    e.Patched: "the run has the newer code here",
+    e.Dropped: "given up",
+    e.Continued: "goes on as a new execution",
+}
+
+
+def _about(event: e.SignalAsked | e.WatchAsked | e.LookAsked | e.TellAsked | e.StateRemoved) -> str:
+    match event:
+        case e.SignalAsked():
+            return "waits its turn at the mailbox"
+        case e.WatchAsked():
+            return f"waits for the end of run {event.run!r}"
+        case e.LookAsked():
+            return f"looks at the state of run {event.run!r}"
+        case e.TellAsked():
+            return f"to run {event.run!r}" + (f", mailbox {event.mailbox}" if event.mailbox else "")
+        case e.StateRemoved():
+            return "removed"
+
+
+def _asked(event: e.Started | e.StepAsked | e.ChildAsked | e.StartAsked) -> str:
     text = f"({arguments_text(event.arguments)})"
+    if isinstance(event, e.ChildAsked | e.StartAsked) and event.id is not None:
+        text += f" as run {event.id!r}"
     if isinstance(event, e.StepAsked):
         text += " on a worker" if event.elsewhere else ""
         text += f", not before {clock_text(event.due)}" if event.due is not None else ""
     return text
+
+
+def _form(part: Any) -> Any:
+    if isinstance(part, dict):
+        return {name: value_form(one) if isinstance(one, Value) else one for name, one in part.items()}
+    return msgspec.json.decode(part) if isinstance(part, msgspec.Raw) else part
 
 
 def _data(event: e.AnyEvent) -> dict[str, Any]:
@@ -111,5 +154,5 @@ def _data(event: e.AnyEvent) -> dict[str, Any]:
         if isinstance(part, Value):
             found[field] = arguments_form(part) if field == "arguments" else value_form(part)
         else:
-            found[field] = failure_form(part) if isinstance(part, Failure) else part
+            found[field] = failure_form(part) if isinstance(part, Failure) else _form(part)
     return found

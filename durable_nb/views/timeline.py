@@ -8,7 +8,7 @@ from durable_nb.history import events as e, wire
 from durable_nb.history.failure import Failure
 from durable_nb.history.summary import Asked, Attempt, asks as fold
 from durable_nb.history.values import Value
-from durable_nb.stores.protocol import Mail
+from durable_nb.stores.shapes import Mail
 from durable_nb.views.table import clock_text, readable
 from durable_nb.views.values import arguments_form, arguments_text, failure_form, value_form, value_text
 

@@ -11,7 +11,7 @@ from durable_nb.codec.sign import Signer
 from durable_nb.management import doctor
 from durable_nb.management.doctor import Finding, examine, needs_attention, owner_findings
 from durable_nb.stores import open_store
-from durable_nb.stores.protocol import OwnerRecord
+from durable_nb.stores.shapes import OwnerRecord
 from durable_nb.testing import FakeClock, run_until_idle
 
 NOW = 1_800_000_000.0

@@ -6,7 +6,7 @@ import pytest
 
 from durable_nb import App, Retry, RunPaused, current_step, flow, runs, sleep, step
 from durable_nb.flows.host import current_host
-from durable_nb.stores.protocol import Commit, NewMail
+from durable_nb.stores.shapes import Commit, NewMail
 from durable_nb.testing import run_to_end, run_until_idle
 
 LEDGER: list[tuple[str, int]] = []

@@ -7,7 +7,7 @@ import threading
 
 from durable_nb.errors import LogError
 from durable_nb.stores import database
-from durable_nb.stores.protocol import NewWork
+from durable_nb.stores.shapes import NewWork
 from durable_nb.stores.sqlite import open_sqlite
 from tests.stores.examples import carried, new_run, row, turn
 from tests.stores.whole import CHANGES

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from durable_nb.history.events import Row
-from durable_nb.stores.protocol import Commit, NewMail, NewRun, Release, RunRecord, Store, WorkRecord
+from durable_nb.stores.protocol import Store
+from durable_nb.stores.shapes import Commit, NewMail, NewRun, Release, RunRecord, WorkRecord
 
 
 def row(seq: int, data: bytes = b"1", kind: str = "step", at: float = 10.0) -> Row:

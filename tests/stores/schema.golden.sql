@@ -141,6 +141,13 @@ CREATE TABLE state(                         -- the runs' own data, as it is now
   primary key(run, key)
 )
 
+CREATE TABLE watch(                         -- who is told when the run ends
+  run integer not null references run(key) on delete cascade,
+  by integer not null references run(key) on delete cascade,
+  ask integer not null,                     -- of the one who is told
+  primary key(run, by, ask)
+) without rowid
+
 CREATE TABLE work(
   run integer not null references run(key) on delete cascade,
   ask integer not null,
@@ -173,13 +180,20 @@ CREATE INDEX run_flow on run(flow, key)
 
 CREATE INDEX run_new on run(ready_at) where ready_at is not null and owner is null and status = 'pending'
 
+CREATE INDEX run_origin on run(origin) where origin is not null
+
 CREATE INDEX run_owner on run(owner) where owner is not null
 
 CREATE INDEX run_parent on run(parent) where parent is not null
 
-CREATE INDEX run_status on run(status, key)
+CREATE INDEX run_status on run(status, key, flow)
+
+CREATE INDEX run_waits on run(case when json_valid(waits) then json_extract(waits, '$.name') end, key)
+where waits is not null
 
 CREATE INDEX run_woken on run(ready_at) where ready_at is not null and owner is null and status <> 'pending'
+
+CREATE INDEX watch_by on watch(by, ask)
 
 CREATE INDEX work_free on work(due) where owner is null
 

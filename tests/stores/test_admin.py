@@ -1,6 +1,6 @@
 import pytest
 
-from durable_nb.stores.protocol import NewWork, OutputRecord, Release
+from durable_nb.stores.shapes import NewWork, OutputRecord, Release
 from durable_nb.stores.sqlite import SqliteStore
 from tests.stores.examples import carried, letter, new_run, row, turn, waiting
 

@@ -1,7 +1,8 @@
 import pytest
 
 from durable_nb.errors import LogError
-from durable_nb.stores.protocol import Execution, IdTaken, LeaseLost, MailArrived, Message, Query, Release
+from durable_nb.stores.protocol import IdTaken, LeaseLost, MailArrived
+from durable_nb.stores.shapes import Execution, Message, Query, Release
 from durable_nb.stores.sqlite import SqliteStore, open_sqlite
 from tests.stores.examples import as_it_is, carried, letter, new_run, row, seqs, turn, values, waiting
 from tests.stores.whole import CHANGES, picture, prepare

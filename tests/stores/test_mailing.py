@@ -1,6 +1,6 @@
 import pytest
 
-from durable_nb.stores.protocol import Message, Release, Told
+from durable_nb.stores.shapes import Message, Release, Told
 from durable_nb.stores.sqlite import SqliteStore, open_sqlite
 from tests.stores.examples import as_it_is, carried, letter, new_run, row, together, turn, values, waiting
 

@@ -3,7 +3,7 @@ import os
 from pathlib import Path
 
 from durable_nb.stores.owners import bytes_of
-from durable_nb.stores.protocol import NewWork, Release
+from durable_nb.stores.shapes import NewWork, Release
 from durable_nb.stores.sqlite import SqliteStore, open_sqlite
 from tests.stores.examples import carried, new_run, row, turn
 from tests.stores.processes import child, heard

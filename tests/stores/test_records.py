@@ -1,7 +1,7 @@
 import pytest
 
 from durable_nb.errors import LogError
-from durable_nb.stores.protocol import CodeRecord, OutputRecord, Query, Release
+from durable_nb.stores.shapes import CodeRecord, OutputRecord, Query, Release
 from durable_nb.stores.sqlite import SqliteStore, open_sqlite
 from tests.stores.examples import carried, new_run, row, turn
 

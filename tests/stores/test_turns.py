@@ -1,7 +1,8 @@
 import pytest
 
 from durable_nb.errors import LogError
-from durable_nb.stores.protocol import LeaseLost, MailArrived, NewWork, Release
+from durable_nb.stores.protocol import LeaseLost, MailArrived
+from durable_nb.stores.shapes import NewWork, Release
 from durable_nb.stores.sqlite import SqliteStore
 from tests.stores.examples import carried, letter, new_run, row, seqs, turn, waiting
 

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from durable_nb.stores.protocol import NewWork, RunRecord, WorkRecord
+from durable_nb.stores.shapes import NewWork, RunRecord, WorkRecord
 from durable_nb.stores.sqlite import SqliteStore
 from tests.stores.examples import begun, carried, letter, row, turn, waiting
 

@@ -1,6 +1,7 @@
 """A log with something of everything, and the verbs that change much of it at once."""
 
-from durable_nb.stores.protocol import Commit, Execution, Mail, Message, NewWork, RunRecord, Store
+from durable_nb.stores.protocol import Store
+from durable_nb.stores.shapes import Commit, Execution, Mail, Message, NewWork, RunRecord
 from durable_nb.stores.sqlite import SqliteStore
 from tests.stores.examples import carried, letter, new_run, row, turn, waiting
 

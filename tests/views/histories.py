@@ -6,7 +6,7 @@ from durable_nb.history import events as e, wire
 from durable_nb.history.events import Row
 from durable_nb.history.failure import Failure
 from durable_nb.history.values import Value, plain
-from durable_nb.stores.protocol import RunRecord
+from durable_nb.stores.shapes import RunRecord
 
 T0 = 1_800_000_000.0  # 2027-01-15 08:00:00 UTC
 FAILURE = Failure(type="OSError", message="no network", traceback="Traceback …", where="shop.py, line 3: `get()`")

@@ -3,7 +3,7 @@
 import pytest
 
 from durable_nb.history.summary import asks
-from durable_nb.stores.protocol import RunRecord
+from durable_nb.stores.shapes import RunRecord
 from durable_nb.views.sentences import short, why
 from tests.views.histories import RETRIED, T0, asked, record, rows, started
 

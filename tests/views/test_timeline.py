@@ -2,7 +2,7 @@
 
 from durable_nb.history import events as e, wire
 from durable_nb.history.events import Row
-from durable_nb.stores.protocol import Mail
+from durable_nb.stores.shapes import Mail
 from durable_nb.views.timeline import draw, line_form, lines
 from tests.views.histories import FAILURE, RETRIED, T0, asked, rows, started
 

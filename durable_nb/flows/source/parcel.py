@@ -5,7 +5,7 @@ from typing import Any
 
 from durable_nb.codec import pickles
 from durable_nb.flows.source.travelling import Classes
-from durable_nb.stores.protocol import CodeRecord
+from durable_nb.stores.shapes import CodeRecord
 
 
 class _Loose:

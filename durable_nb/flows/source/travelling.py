@@ -18,7 +18,7 @@ from durable_nb.flows.source import known
 from durable_nb.flows.source.identity import portable_class, portable_function
 from durable_nb.flows.source.known import Key
 from durable_nb.flows.source.restore import restore
-from durable_nb.stores.protocol import CodeRecord
+from durable_nb.stores.shapes import CodeRecord
 
 
 def digest_of(document: bytes, expected: str) -> str:

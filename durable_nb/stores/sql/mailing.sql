@@ -11,10 +11,11 @@ where key = :run and status not in ('completed', 'failed', 'cancelled')
 returning seq;
 
 -- name: raise_mail
--- Whoever holds the run sees the mark with his next commit; a run nobody holds is woken, unless a person stopped it.
+-- Whoever holds the run sees the mark with his next commit; a run nobody holds is woken, unless a person stopped it or
+-- it has yet to begin: the start has said when.
 update run
 set mail = ?2,
-    ready_at = case when ?4 and owner is null and status in ('pending', 'running', 'waiting')
+    ready_at = case when ?4 and owner is null and status in ('running', 'waiting')
                     then min(coalesce(ready_at, ?3), ?3) else ready_at end
 where key = ?1;
 
@@ -32,7 +33,8 @@ values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
 on conflict(seq) do nothing;
 
 -- name: drop_mail
-delete from inbox where run = ?1;
+-- With ?2 signals stay: nobody sends them again when a failed run is retried.
+delete from inbox where run = ?1 and not (?2 and kind = 'signal');
 
 -- name: addressee
 select key, uid, status from run where id = ?1;
@@ -69,3 +71,19 @@ delete from early where id = ?1;
 -- name: mark_early
 -- Nobody is woken: the start has said when the run begins.
 update run set mail = coalesce((select max(seq) from inbox where run = ?1), 0) where key = ?1 returning mail;
+
+-- name: watch
+insert into watch(run, by, ask) values (?1, ?2, ?3) on conflict do nothing;
+
+-- name: watches_of
+-- Those of the run's end and its own of others', by the id of the watched one.
+select watch.run, watch.by, watch.ask, run.id
+from watch join run on run.key = watch.run
+where watch.run = ?1 or watch.by = ?1
+order by watch.run, watch.by, watch.ask;
+
+-- name: forget_watches
+delete from watch where run = ?1 or by = ?1;
+
+-- name: drop_watch
+delete from watch where by = ?1 and ask = ?2;

@@ -15,11 +15,26 @@ where (:before is null or key < :before)
        or instr(lower(coalesce(sentence, '')), lower(:search)))
 order by key desc limit :limit;
 
--- name: find_by_flow
--- As above along run_flow, so that a rare flow among many runs is found at once.
+-- name: find_by_waits
+-- As above along run_waits, whose expression this is. The row of a running run still says what it waited for last.
 select {run} from run
-where flow = :flow
+where case when json_valid(waits) then json_extract(waits, '$.name') end = :waiting_for and waits is not null
+  and +status <> 'running'
   and key < coalesce(:before, 9223372036854775807)
+  and (:flow is null or +flow = :flow)
+  and (:status is null or +status = :status)
+  and (:parent is null or +parent = :parent)
+  and (:since is null or created_at >= :since)
+  and (:search is null or instr(lower(id), lower(:search)) or instr(lower(flow), lower(:search))
+       or instr(lower(coalesce(sentence, '')), lower(:search)))
+order by key desc limit :limit;
+
+-- name: find_by_parent
+-- As above along run_parent.
+select {run} from run
+where parent = :parent
+  and key < coalesce(:before, 9223372036854775807)
+  and (:flow is null or +flow = :flow)
   and (:status is null or +status = :status)
   and (:since is null or created_at >= :since)
   and (:search is null or instr(lower(id), lower(:search)) or instr(lower(flow), lower(:search))
@@ -27,9 +42,20 @@ where flow = :flow
 order by key desc limit :limit;
 
 -- name: find_by_status
--- As above along run_status.
+-- As above along run_status, where the flow is too.
 select {run} from run
 where status = :status
+  and key < coalesce(:before, 9223372036854775807)
+  and (:flow is null or flow = :flow)
+  and (:since is null or created_at >= :since)
+  and (:search is null or instr(lower(id), lower(:search)) or instr(lower(flow), lower(:search))
+       or instr(lower(coalesce(sentence, '')), lower(:search)))
+order by key desc limit :limit;
+
+-- name: find_by_flow
+-- As above along run_flow, so that a rare flow among many runs is found at once.
+select {run} from run
+where flow = :flow
   and key < coalesce(:before, 9223372036854775807)
   and (:since is null or created_at >= :since)
   and (:search is null or instr(lower(id), lower(:search)) or instr(lower(flow), lower(:search))
@@ -38,6 +64,14 @@ order by key desc limit :limit;
 
 -- name: children
 select {run} from run where parent = ?1 order by key;
+
+-- name: tree
+-- The run, those it asked for, those they asked for, and so on.
+with recursive family(member) as (
+  select key from run where key = ?1
+  union
+  select run.key from family join run on run.parent = family.member)
+select {run} from run where key in (select member from family) order by key;
 
 -- name: state
 select key, value from state where run = ?1 order by key;

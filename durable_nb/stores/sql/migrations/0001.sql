@@ -41,9 +41,13 @@ create table run(
 create index run_woken on run(ready_at) where ready_at is not null and owner is null and status <> 'pending';
 create index run_new on run(ready_at) where ready_at is not null and owner is null and status = 'pending';
 create index run_owner on run(owner) where owner is not null;
-create index run_status on run(status, key);
+-- With the flow, so that a rare pair of both is found among many runs without looking at their rows.
+create index run_status on run(status, key, flow);
 create index run_flow on run(flow, key);
 create index run_parent on run(parent) where parent is not null;
+create index run_origin on run(origin) where origin is not null;
+create index run_waits on run(case when json_valid(waits) then json_extract(waits, '$.name') end, key)
+where waits is not null;
 
 create table event(
   run integer not null references run(key) on delete cascade,
@@ -88,6 +92,14 @@ create table early(                         -- signals for ids that no run has y
 );
 create unique index early_key on early(id, name, key);
 create index early_sent on early(sent_at);
+
+create table watch(                         -- who is told when the run ends
+  run integer not null references run(key) on delete cascade,
+  by integer not null references run(key) on delete cascade,
+  ask integer not null,                     -- of the one who is told
+  primary key(run, by, ask)
+) without rowid;
+create index watch_by on watch(by, ask);
 
 create table state(                         -- the runs' own data, as it is now
   run integer not null references run(key) on delete cascade,
