@@ -73,7 +73,7 @@ class Cursor:
         self.port = port
         self.position = 0
         self.replayed_to = len(rows)  # rows before this were in the log when the turn began
-        self.at = 0.0
+        self.at = rows[0].at if rows else 0.0  # the time as the code sees it: that of the last row revealed to it
         self.open: dict[int, Ticket] = {}
         self.unsent: list[Ticket] = []
         self.dropped: dict[int, Ticket] = {}  # given up by the code, and no row says so yet
@@ -96,7 +96,6 @@ class Cursor:
             if is_same and answer[2] == row[0] and answer[1] in ANSWERS:
                 # The ask and its answer stand side by side: nearly every step of a replay.
                 self.position = position + 2
-                self._saw(row)
                 self._saw(answer)
                 return answer
         if position == len(rows) and not self.unsent and self.closed is None and not self.dropped:
@@ -116,7 +115,6 @@ class Cursor:
         if len(new) == 2 and new[1][2] == new[0][0]:
             self.rows += new
             self.position += 2
-            self._saw(new[0])
             self._saw(new[1])
             return new[1]
         self.rows += new
@@ -259,20 +257,18 @@ class Cursor:
         if found is not None:
             self.close(mismatch.found_ask(row, ask, found, self.rows, calling_line()))
         self.position += 1
-        self._saw(row)
         ticket.row = row
         if row.kind in ASKS and not ticket.is_dropped:
             self.open[row.seq] = ticket
 
     def _pass_bookkeeping(self) -> None:
-        """Rows that the code never sees: attempts, pauses, a retry's cut."""
+        """Rows that the code never sees: attempts, pauses, a retry's cut. They do not move its clock."""
         rows = self.rows
         while self.position < len(rows):
             row = rows[self.position]
             if row.kind in SEEN and row.kind != "drop":
                 return
             self._step_over(row)
-            self._saw(row)
 
     def _step_over(self, row: Row) -> None:
         """Past a row that is no ask. Of what was given up, the code must have given it up by now."""

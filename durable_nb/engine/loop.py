@@ -8,17 +8,17 @@ asks depends on the log alone, never on a clock, an address or a thread. Timers 
 import asyncio
 import contextvars
 import math
-import re
 import sys
-from asyncio import futures, tasks
+from asyncio import futures
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 from durable_nb.engine.cursor import Cursor, Suspended
 from durable_nb.engine.mismatch import Mismatch
+from durable_nb.engine.refusals import IN_A_STEP, close_all, refuse_bare, refuse_foreign, refuse_the_rest
 from durable_nb.engine.tasks import (
     Around,
     FlowFuture,
@@ -32,14 +32,9 @@ from durable_nb.engine.tasks import (
 )
 from durable_nb.errors import Cancelled, NotInFlow
 from durable_nb.history import calls
-from durable_nb.where import awaiting_line, calling_line, failing_line
+from durable_nb.where import awaiting_line, calling_line
 
-_Base: Any = asyncio.AbstractEventLoop  # Any: what is missing here is refused at the end of this file
-_FOREIGN = re.compile(
-    r"attached to a different loop|bound to a different event loop|got bad yield|yield was used instead"
-)
-_IN_A_STEP = "do it in a step (`@step async def …` or `@step def …`)"
-_AWAIT_IT = "the loop of the flow is running already: `await` it"
+_Base: Any = asyncio.AbstractEventLoop  # Any: what is missing here is refused by refusals.py
 
 
 class FlowLoop(_Base):  # type: ignore[misc]
@@ -154,6 +149,7 @@ class FlowLoop(_Base):  # type: ignore[misc]
     def _burst(self) -> None:
         """Run what is ready until nothing is, or the phase is over."""
         cursor, ready = self.cursor, self._ready
+        handle: asyncio.Handle | None = None
         self._outside = change(Around(self, None, self._generators.hooks))
         try:
             while ready and self._left:
@@ -165,6 +161,7 @@ class FlowLoop(_Base):  # type: ignore[misc]
         finally:
             change(self._outside)
             self._outside = None
+            del handle  # a traceback in a task holds this frame, and the handle holds that task
 
     def _wait(self) -> None:
         """Reveal rows until something is ready."""
@@ -195,11 +192,8 @@ class FlowLoop(_Base):  # type: ignore[misc]
                 raise
             raise self.cursor.cancelled() from cancelled
         except Exception as error:
-            foreign = _foreign(error)
-            if foreign is None:
-                raise
-            line = failing_line(foreign.__traceback__)
-            raise NotInFlow(f"the flow awaits what belongs to another event loop, at {line}; {_IN_A_STEP}") from error
+            refuse_foreign(error)
+            raise
 
     def _refuse_if_closed(self) -> None:
         if self._is_closed:
@@ -244,14 +238,17 @@ class FlowLoop(_Base):  # type: ignore[misc]
     def create_future(self) -> FlowFuture:
         self._refuse_if_closed()
         if sys._getframe(1).f_code is futures.wrap_future.__code__:
-            raise NotInFlow(f"a flow cannot await the future of a thread, at {calling_line()}; {_IN_A_STEP}")
+            raise NotInFlow(f"a flow cannot await the future of a thread, at {calling_line()}; {IN_A_STEP}")
         self._futures_made += 1
         return FlowFuture(loop=self, number=self._futures_made)
 
     def create_task(
         self, coro: Any, *, name: str | None = None, context: contextvars.Context | None = None, **options: Any
     ) -> FlowTask:
-        self._refuse_task(coro)
+        refuse_bare(coro, sys._getframe(1))
+        if self._is_closed:
+            close_all((coro,))
+            self._refuse_if_closed()
         factory = self._factory
         if factory is not None and factory is getattr(asyncio, "eager_task_factory", None):
             options["eager_start"] = True  # asyncio's own factory makes tasks without a number
@@ -281,21 +278,6 @@ class FlowLoop(_Base):  # type: ignore[misc]
         if name is not None:
             task.set_name(name)
         return task
-
-    def _refuse_task(self, coro: Any) -> None:
-        """asyncio.as_completed puts bare coroutines into a set, which has them in another order in every replay."""
-        frame = sys._getframe(2)
-        while frame.f_globals is vars(tasks) and frame.f_back is not None:
-            if frame.f_code.co_qualname.startswith(("as_completed", "_AsCompletedIterator")):
-                _close_all((coro,))
-                raise NotInFlow(
-                    f"make tasks first, at {calling_line()}: as_completed(…) takes coroutines in no fixed order; "
-                    "write as_completed([asyncio.create_task(one) for one in …])"
-                )
-            frame = frame.f_back
-        if self._is_closed:
-            _close_all((coro,))
-            self._refuse_if_closed()
 
     def _forget(self, task: FlowTask) -> None:
         self._tasks.pop(task, None)
@@ -334,30 +316,4 @@ class FlowLoop(_Base):  # type: ignore[misc]
             asyncio.BaseEventLoop.call_exception_handler(self, context)
 
 
-def _foreign(error: BaseException) -> BaseException | None:
-    """asyncio's error for an awaitable of another loop, alone or in a group."""
-    if isinstance(error, BaseExceptionGroup):
-        return next((found for one in error.exceptions if (found := _foreign(one)) is not None), None)
-    return error if isinstance(error, RuntimeError) and _FOREIGN.search(str(error)) else None
-
-
-def _close_all(values: Iterable[Any]) -> None:
-    """Coroutines that are refused, so that nobody is told they were never awaited."""
-    for value in values:
-        if asyncio.iscoroutine(value):
-            value.close()
-
-
-def _refused(name: str) -> Callable[..., NoReturn]:
-    advice = _AWAIT_IT if name in ("run_forever", "run_until_complete", "stop") else _IN_A_STEP
-
-    def refuse(self: FlowLoop, *args: Any, **kwargs: Any) -> NoReturn:
-        _close_all(args)
-        raise NotInFlow(f"{name} does not work in a flow, at {calling_line()}; {advice}")
-
-    return refuse
-
-
-for _name in vars(asyncio.AbstractEventLoop):
-    if not _name.startswith("_") and _name not in vars(FlowLoop):
-        setattr(FlowLoop, _name, _refused(_name))
+refuse_the_rest(FlowLoop)

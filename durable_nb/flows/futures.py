@@ -21,6 +21,7 @@ class Future(Generic[T]):
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
         self._is_kept = False
+        self._awaiting = 0
         self._listeners: list[Callable[[], None]] = []
 
     def result(self, timeout: Duration | None = None) -> T:
@@ -44,10 +45,17 @@ class Future(Generic[T]):
         if turn.loop is None:
             raise NotInFlow(f"write .result() instead of `await` in a plain flow, at {calling_line()}")
         if not self.is_settled:
-            waiter = turn.loop.waiter(self.give_up)
+            self._awaiting += 1
+            waiter = turn.loop.waiter(self._leave)
             self.listen(waiter.settle)
             yield from waiter
         return self.outcome()
+
+    def _leave(self) -> None:
+        """A task that awaits it was cancelled; the last one to go gives it up."""
+        self._awaiting -= 1
+        if not self._awaiting:
+            self.give_up()
 
     def _wait_until(self, turn: Turn, timeout: Duration) -> None:
         due = moment(timeout, turn.reader.now())

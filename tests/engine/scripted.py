@@ -193,6 +193,14 @@ def evict(program: Program, rows: Sequence[Row]) -> None:
     assert result != "waits" or cursor.closed is not None
 
 
+def suspended(program: Program, rows: Sequence[Row] = (STARTED,)) -> tuple[Cursor, FlowLoop]:
+    """As far as the program goes before anything is answered."""
+    cursor = Cursor(list(rows), Script(list(rows), is_patient=False))
+    result, loop = go(program, cursor)
+    assert result == "waits"
+    return cursor, loop
+
+
 def told(rows: Sequence[Row]) -> list[Any]:
     """Asks and answers in their order, and who was given up. When a `drop` is written depends on where a turn began."""
     place = {row.seq: number for number, row in enumerate(row for row in rows if row.kind in ASKS)}

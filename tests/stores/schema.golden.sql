@@ -188,7 +188,7 @@ CREATE INDEX run_parent on run(parent) where parent is not null
 
 CREATE INDEX run_status on run(status, key, flow)
 
-CREATE INDEX run_waits on run(case when json_valid(waits) then json_extract(waits, '$.name') end, key)
+CREATE INDEX run_waits on run(case when json_valid(waits) then json_extract(waits, '$.name') end, key, flow)
 where waits is not null
 
 CREATE INDEX run_woken on run(ready_at) where ready_at is not null and owner is null and status <> 'pending'

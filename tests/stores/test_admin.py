@@ -1,10 +1,10 @@
 import pytest
 
-from durable_nb.stores.shapes import NewWork, OutputRecord, Release
+from durable_nb.stores.shapes import NewWork, OutputRecord, Query, Release
 from durable_nb.stores.sqlite import SqliteStore
 from tests.stores.examples import carried, letter, new_run, row, turn, waiting
 
-TABLES = ["run", "event", "inbox", "signal_key", "state", "work", "output"]
+TABLES = ["run", "event", "inbox", "signal_key", "watch", "state", "work", "output"]
 TABLES += ["payload", "chunk", "payload_chunk", "payload_ref"]
 
 
@@ -18,36 +18,51 @@ def test_a_deleted_run_leaves_nothing_behind(store: SqliteStore) -> None:
     store.put_output(run.key, [OutputRecord(None, 1, "stdout", "a", 11.0)])
     store.commit(turn(run, row(2), work=[NewWork(2, "add", b"", None, None)], payloads=[(2, "p1")]))
     store.tell(run.key, letter(key="k1"), 12.0)
-    store.commit(turn(run, row(3), state=[("total", b"1")]))
+    store.commit(turn(run, row(3), state=[("total", b"1")], watches=[("order-1", 3)]))
     assert all(sizes(store).values())
-    assert store.delete(run.key, force=True)
+    assert store.delete([run.key], force=True, now=30.0) == []
     assert not any(sizes(store).values())
     assert store.run("order-1") is None
 
 
-def test_children_outlive_the_run_that_asked_for_them_and_no_later_run_is_their_parent(store: SqliteStore) -> None:
-    run = carried(store)
+def test_a_run_goes_with_all_below_it_and_with_nothing_beside_it(store: SqliteStore) -> None:
+    run, other = carried(store), carried(store, "other")
     child, _ = store.start(new_run("child", parent=run.key, parent_ask=2))
-    store.delete(run.key, force=True)
-    assert store.run("child") == child
-    assert store.run_by_key(run.key) is None
-    assert store.children(carried(store).key) == []
+    store.start(new_run("grandchild", parent=child.key, parent_ask=2))
+    store.start(new_run("niece", parent=other.key, parent_ask=2))
+    store.delete([run.key], force=True, now=30.0)
+    assert [left.id for left in store.find(Query())] == ["niece", "other"]
+    store.delete([store.children(other.key)[0].key], force=True, now=30.0)
+    assert [left.id for left in store.find(Query())] == ["other"]
+
+
+def test_what_is_below_a_run_keeps_it_unless_it_may_go_too(store: SqliteStore) -> None:
+    run, other = carried(store), carried(store, "other")
+    child = carried(store, "child")
+    below, _ = store.start(new_run("below", parent=run.key, parent_ask=2))
+    for each in (run, other, child):
+        store.commit(turn(each, release=Release("completed", None)))
+    assert store.delete([other.key, run.key, child.key], force=False, now=30.0) == [below.key]
+    assert len(store.find(Query())) == 4
+    assert store.delete([other.key, child.key], force=False, now=30.0) == []
+    assert store.delete([run.key, below.key], force=True, now=30.0) == []
+    assert store.find(Query()) == []
 
 
 def test_a_key_is_never_used_twice(store: SqliteStore) -> None:
     first = carried(store)
-    store.delete(first.key, force=True)
+    store.delete([first.key], force=True, now=30.0)
     assert carried(store).key > first.key
 
 
 @pytest.mark.parametrize("status", ["waiting", "paused", "parked"])
 def test_what_has_not_ended_is_not_deleted_without_force(store: SqliteStore, status: str) -> None:
     run = carried(store)
-    assert not store.delete(run.key, force=False)
+    assert store.delete([run.key], force=False, now=30.0) == [run.key]
     store.commit(turn(run, release=Release(status, None)))
-    assert not store.delete(run.key, force=False)
+    assert store.delete([run.key], force=False, now=30.0) == [run.key]
     assert store.run("order-1") is not None
-    assert not store.delete(77, force=True)
+    assert store.delete([77], force=True, now=30.0) == []
 
 
 def test_an_ended_run_is_deleted_unless_somebody_holds_it(store: SqliteStore) -> None:
@@ -56,9 +71,9 @@ def test_an_ended_run_is_deleted_unless_somebody_holds_it(store: SqliteStore) ->
     assert run.owner is not None
     seized = store.seize(run.key, run.owner)
     assert seized is not None
-    assert not store.delete(run.key, force=False)
+    assert store.delete([run.key], force=False, now=30.0) == [run.key]
     store.commit(turn(seized, release=Release("completed", None)))
-    assert store.delete(run.key, force=False)
+    assert store.delete([run.key], force=False, now=30.0) == []
 
 
 def test_a_payload_another_run_refers_to_stays(store: SqliteStore) -> None:
@@ -67,7 +82,7 @@ def test_a_payload_another_run_refers_to_stays(store: SqliteStore) -> None:
     store.put_payload("p2", 1, [("c1", b"a"), ("c3", b"c")])
     store.commit(turn(one, row(2), payloads=[(2, "p1"), (2, "p2")]))
     store.commit(turn(two, row(2), payloads=[(2, "p2")]))
-    store.delete(one.key, force=True)
+    store.delete([one.key], force=True, now=30.0)
     assert store.payload("p1") is None
     assert store.payload("p2") == [("c1", b"a"), ("c3", b"c")]
     assert sizes(store)["chunk"] == 2
@@ -78,10 +93,10 @@ def test_a_payload_somebody_has_put_again_and_is_about_to_refer_to_stays(store: 
     store.put_payload("p1", 1, [("c1", b"a")])
     store.commit(turn(one, row(2), payloads=[(2, "p1")]))
     store.put_payload("p1", 1, [("c1", b"a")])
-    store.delete(one.key, force=True)
+    store.delete([one.key], force=True, now=30.0)
     store.commit(turn(two, row(2), payloads=[(2, "p1")]))
     assert store.payload("p1") == [("c1", b"a")]
-    store.delete(two.key, force=True)
+    store.delete([two.key], force=True, now=30.0)
     assert store.payload("p1") is None
 
 

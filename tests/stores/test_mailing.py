@@ -59,7 +59,32 @@ def test_a_signal_to_an_ended_run_is_refused(store: SqliteStore, status: str, be
     assert store.signal("order-1", letter(key="k2"), 30.0, before_start) == Told("ended", run.key)
     # It was not refused when it came: who sends it again is told so.
     assert store.signal("order-1", letter(key="k1"), 30.0, before_start) == Told("repeated", run.key)
+    assert [mail.key for mail in store.mail(run.key)] == (["k1"] if status == "failed" else [])
+
+
+def test_signals_that_a_failed_run_has_not_received_are_there_when_it_is_retried(store: SqliteStore) -> None:
+    run = carried(store)
+    store.tell(run.key, letter("answer", ask=2), 11.0)
+    store.signal("order-1", letter(value=b"1"), 12.0, before_start=False)
+    store.commit(turn(run, mail=2, release=Release("failed", None)))
+    assert [(mail.kind, mail.value) for mail in store.mail(run.key)] == [("signal", b"1")]
+    assert run.owner is not None
+    seized = store.seize(run.key, run.owner)
+    assert seized is not None
+    store.commit(turn(seized, row(2, kind="retried"), release=waiting(30.0)))
+    again = store.claim_run(run.key, run.owner, 31.0)
+    assert again is not None
+    assert values(store, again) == [b"1"]
+    store.commit(turn(again, row(3), release=Release("completed", None)))
     assert store.mail(run.key) == []
+
+
+def test_mail_to_a_run_that_is_to_begin_later_does_not_begin_it(store: SqliteStore) -> None:
+    run, _ = store.start(new_run(ready_at=99.0))
+    assert store.tell(run.key, letter(), 30.0)
+    assert store.signal("order-1", letter(), 31.0, before_start=False).what == "told"
+    assert as_it_is(store, run) == run._replace(mail=2)
+    assert store.next_due() == 99.0
 
 
 def test_a_signal_to_an_unknown_id_is_refused_unless_it_may_come_early(store: SqliteStore) -> None:
@@ -89,7 +114,7 @@ def test_early_signals_are_in_the_inbox_of_the_started_run_in_order(store: Sqlit
 
 def test_early_signals_go_to_one_run_only(store: SqliteStore) -> None:
     store.signal("order-1", letter(key="k1"), 5.0, before_start=True)
-    store.delete(store.start(new_run(uid="a"))[0].key, force=True)
+    store.delete([store.start(new_run(uid="a"))[0].key], force=True, now=30.0)
     again, _ = store.start(new_run(uid="b"))
     assert (again.mail, store.mail(again.key)) == (0, [])
     assert store.signal("order-1", letter(key="k1"), 6.0, before_start=True).what == "told"

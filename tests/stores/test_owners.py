@@ -129,7 +129,7 @@ def test_a_dead_owner_with_nothing_to_free_is_forgotten(path: str) -> None:
     with child("own", path) as process:
         heard(process)
     store.start(new_run())
-    store.delete(1, force=True)
+    store.delete([1], force=True, now=30.0)
     assert store.bury(5.0) == [1]
     assert store.owners() == []
     store.close()

@@ -1,3 +1,6 @@
+import time
+from collections.abc import Callable
+
 import pytest
 
 from durable_nb.errors import LogError
@@ -44,6 +47,69 @@ def test_runs_are_found_by_what_is_asked(store: SqliteStore, query: Query, ids: 
         if id != "c":
             store.commit(turn(run, release=Release("failed", None, "OSError", "No disk")))
     assert [run.id for run in store.find(query)] == ids
+
+
+@pytest.mark.parametrize(
+    ("query", "ids"),
+    [
+        (Query(waiting_for="approve"), ["c", "b", "a"]),
+        (Query(waiting_for="approve", flow="ship"), ["c", "b"]),
+        (Query(waiting_for="approve", status="paused"), ["b"]),
+        (Query(waiting_for="approve", parent=1), ["c"]),
+        (Query(waiting_for="approve", before=2), ["a"]),
+        (Query(waiting_for='say "yes"'), ["d"]),
+        (Query(waiting_for="signal"), []),
+        (Query(parent=1), ["d", "c"]),
+        (Query(parent=1, status="waiting", flow="checkout"), ["d"]),
+        (Query(parent=2), []),
+        (Query(status="waiting", flow="ship"), ["c"]),
+    ],
+    ids=str,
+)
+def test_runs_are_found_by_what_they_wait_for_and_by_who_asked(
+    store: SqliteStore, query: Query, ids: list[str]
+) -> None:
+    owner = store.register("me", 1.0)
+    made = [("a", "checkout", "waiting", None, "approve"), ("b", "ship", "paused", None, "approve")]
+    made += [("c", "ship", "waiting", 1, "approve"), ("d", "checkout", "waiting", 1, 'say \\"yes\\"')]
+    for id, flow, status, parent, name in made:
+        run, _ = store.start(new_run(id, flow=flow, owner=owner, parent=parent))
+        waits = f'{{"ask":2,"kind":"signal","name":"{name}"}}'
+        store.commit(turn(run, release=Release(status, None, waits=waits)))
+    for id, waits in [("timer", '{"ask":2,"kind":"timer"}'), ("odd", "approve"), ("nothing", None)]:
+        run, _ = store.start(new_run(id, owner=owner))
+        store.commit(turn(run, release=Release("parked", None, waits=waits)))
+    run, _ = store.start(new_run("goes on", owner=owner))
+    store.commit(turn(run, release=Release("waiting", None, waits='{"ask":2,"kind":"signal","name":"approve"}')))
+    store.claim_run(run.key, owner, 30.0)
+    assert [run.id for run in store.find(query)] == ids
+
+
+def test_a_tree_goes_down_before_it_goes_on(store: SqliteStore) -> None:
+    keys: dict[str, int] = {}
+    for id, parent in [("a", ""), ("b", ""), ("a1", "a"), ("a2", "a"), ("b1", "b"), ("a1x", "a1"), ("a2x", "a2")]:
+        keys[id] = store.start(new_run(id, parent=keys.get(parent)))[0].key
+    store.start(new_run("a1y", parent=keys["a1"]))
+    assert [run.id for run in store.tree(keys["a"])] == ["a", "a1", "a1x", "a1y", "a2", "a2x"]
+    assert [run.id for run in store.tree(keys["a2"])] == ["a2", "a2x"]
+    assert store.tree(77) == []
+
+
+@pytest.mark.slow
+def test_a_page_of_a_hundred_out_of_a_hundred_thousand_is_there_within_ten_milliseconds(filed: SqliteStore) -> None:
+    waits = '{"ask":4,"kind":"signal","name":"%s"}'
+    kinds = [("checkout", "completed", None), ("ship", "failed", None), ("checkout", "waiting", waits % "approve")]
+    runs = [
+        (f"run-{number}", *kinds[number % 3], number // 100 if number % 2 else None, b"x" * 300)
+        for number in range(100_000)
+    ]
+    insert = """insert into run(id, uid, lease, code, created_at, updated_at, flow, status, waits, parent, arguments)
+        values (?1, 'uid', 1, 'code', 1, 1, ?2, ?3, ?4, ?5, ?6)"""
+    filed.database.transact(lambda connection: connection.executemany(insert, runs).rowcount)
+    queries = [Query(), Query(flow="ship"), Query(status="failed"), Query(flow="checkout", status="failed")]
+    queries += [Query(waiting_for="approve"), Query(waiting_for="nothing"), Query(parent=500), Query(before=50_000)]
+    queries += [Query(waiting_for="approve", flow="ship"), Query(flow="nothing", status="waiting")]
+    assert {str(query): taken for query in queries if (taken := quickest(lambda q=query: filed.find(q))) > 0.010} == {}
 
 
 def test_runs_are_counted_by_status(store: SqliteStore) -> None:
@@ -153,6 +219,16 @@ def test_a_commit_of_others_changes_the_number_of_changes_and_our_own_does_not(f
     assert filed.changes() == before
     assert other.changes() != others
     other.close()
+
+
+def quickest(work: Callable[[], object]) -> float:
+    """Seconds of the best of five tries, so that a busy machine is not taken for a slow query."""
+    tries = []
+    for _ in range(5):
+        began = time.perf_counter()
+        work()
+        tries.append(time.perf_counter() - began)
+    return min(tries)
 
 
 def written(store: SqliteStore) -> int:

@@ -170,7 +170,7 @@ def test_other_rows_with_the_same_numbers_are_refused(store: SqliteStore) -> Non
 
 def test_a_commit_of_a_deleted_run_has_lost_its_lease(store: SqliteStore) -> None:
     run = carried(store)
-    assert store.delete(run.key, force=True)
+    assert store.delete([run.key], force=True, now=30.0) == []
     with pytest.raises(LeaseLost):
         store.commit(turn(run, row(2)))
 
@@ -226,7 +226,7 @@ def test_a_release_says_what_the_run_is_from_now_on(store: SqliteStore) -> None:
 def test_an_ended_run_has_an_end_an_outcome_and_nothing_open(store: SqliteStore, status: str) -> None:
     run = carried(store)
     store.commit(turn(run, row(2), work=[NewWork(2, "add", b"", None, None)]))
-    store.tell(run.key, letter(), 11.0)
+    store.tell(run.key, letter("answer"), 11.0)
     store.commit(turn(run, row(3), mail=1, release=Release(status, None, outcome=b"42"), at=21.0))
     after = store.run_by_key(run.key)
     assert after is not None

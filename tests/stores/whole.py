@@ -1,11 +1,11 @@
 """A log with something of everything, and the verbs that change much of it at once."""
 
 from durable_nb.stores.protocol import Store
-from durable_nb.stores.shapes import Commit, Execution, Mail, Message, NewWork, RunRecord
+from durable_nb.stores.shapes import Commit, Execution, Mail, Message, NewWork, Query, Release, RunRecord
 from durable_nb.stores.sqlite import SqliteStore
 from tests.stores.examples import carried, letter, new_run, row, turn, waiting
 
-_TABLES = ("run", "event", "inbox", "signal_key", "early", "state", "work", "payload", "payload_ref")
+_TABLES = ("run", "event", "inbox", "signal_key", "early", "watch", "state", "work", "code", "payload", "payload_ref")
 
 
 def prepare(store: Store) -> None:
@@ -19,6 +19,12 @@ def prepare(store: Store) -> None:
     work = [NewWork(2, "add", b"", None, None)]
     store.commit(turn(sender, row(2), mail=3, taken=[1], work=work, state=[("gone", b"1"), ("kept", b"1")]))
     store.start(new_run("taken"))
+    store.commit(turn(carried(store, "done"), release=Release("completed", None)))
+    ending = carried(store, "ending")
+    store.put_payload("p2", 1, [("c2", b"b")])
+    store.commit(turn(ending, row(2), watches=[("friend", 2)], payloads=[(2, "p2")]))
+    watching = carried(store, "watching")
+    store.commit(turn(watching, row(2), watches=[("ending", 2), ("sender", 3)], release=waiting()))
 
 
 def whole_turn(sender: RunRecord) -> Commit:
@@ -36,6 +42,7 @@ def whole_turn(sender: RunRecord) -> Commit:
         dropped=[2],
         starts=starts,
         messages=messages,
+        watches=[(id, 3) for id in ("child", "friend", "done", "nobody")],
         state=[("gone", None), ("new", b"2")],
         note=b"3/9",
         next=Execution(3, "code-2", "v2", b"[2]"),
@@ -76,4 +83,16 @@ def signal_early(store: Store) -> None:
     store.signal("nobody", letter(key="k1"), 30.0, before_start=True)
 
 
-CHANGES = {each.__name__: each for each in (commit, append, start, signal, signal_early)}
+def end(store: Store) -> None:
+    store.commit(turn(found(store, "ending")._replace(lease=1), row(3), release=Release("failed", None)))
+
+
+def delete(store: Store) -> None:
+    store.delete([run.key for run in store.find(Query(search="ending"))], force=True, now=30.0)
+
+
+def gc(store: Store) -> None:
+    store.gc(11.0 + 8 * 24 * 3600.0)
+
+
+CHANGES = {each.__name__: each for each in (commit, append, start, signal, signal_early, end, delete, gc)}

@@ -54,11 +54,13 @@ select base from run where key = ?1;
 select distinct payload from payload_ref where run = ?1;
 
 -- name: payloads_of_earlier
--- Of earlier executions only, without those that outlive them: a run keeps its state, note and mail when it goes on.
+-- Of earlier executions only, without those that outlive them: a run keeps its state, note, mail and work when it
+-- goes on.
 select distinct payload_ref.payload from payload_ref join payload on payload.key = payload_ref.payload
 where payload_ref.run = ?1 and payload_ref.seq <= ?2
   and not exists (select 1 from state where run = ?1 and instr(cast(value as text), payload.digest))
   and not exists (select 1 from inbox where run = ?1 and instr(cast(value as text), payload.digest))
+  and not exists (select 1 from work where run = ?1 and instr(cast(data as text), payload.digest))
   and not exists (select 1 from run where key = ?1 and (instr(cast(note as text), payload.digest)
                   or instr(cast(arguments as text), payload.digest) or instr(cast(outcome as text), payload.digest)));
 

@@ -9,19 +9,20 @@ select {run} from run where key = ?1;
 -- name: find
 -- Walks the runs from the newest on. `since` means created since; the text may be in the id, the flow or the sentence.
 select {run} from run
-where (:before is null or key < :before)
+where key < coalesce(:before, 9223372036854775807)
   and (:since is null or created_at >= :since)
   and (:search is null or instr(lower(id), lower(:search)) or instr(lower(flow), lower(:search))
        or instr(lower(coalesce(sentence, '')), lower(:search)))
 order by key desc limit :limit;
 
 -- name: find_by_waits
--- As above along run_waits, whose expression this is. The row of a running run still says what it waited for last.
+-- As above along run_waits, whose expression this is. The row of a run that is carried still says what it waited for
+-- last.
 select {run} from run
 where case when json_valid(waits) then json_extract(waits, '$.name') end = :waiting_for and waits is not null
   and +status <> 'running'
   and key < coalesce(:before, 9223372036854775807)
-  and (:flow is null or +flow = :flow)
+  and (:flow is null or flow = :flow)
   and (:status is null or +status = :status)
   and (:parent is null or +parent = :parent)
   and (:since is null or created_at >= :since)

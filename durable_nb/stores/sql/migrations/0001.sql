@@ -46,7 +46,7 @@ create index run_status on run(status, key, flow);
 create index run_flow on run(flow, key);
 create index run_parent on run(parent) where parent is not null;
 create index run_origin on run(origin) where origin is not null;
-create index run_waits on run(case when json_valid(waits) then json_extract(waits, '$.name') end, key)
+create index run_waits on run(case when json_valid(waits) then json_extract(waits, '$.name') end, key, flow)
 where waits is not null;
 
 create table event(
