@@ -1,7 +1,7 @@
 """Carrying a run on the calling thread: its code to the next wait or the end, the outcome into the log."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from durable_nb.engine.cursor import Cursor
@@ -11,6 +11,7 @@ from durable_nb.flows.flow import Flow
 from durable_nb.history import events as e, wire
 from durable_nb.history.events import Row
 from durable_nb.runtime import output
+from durable_nb.runtime.kept import Kept, can_go_on, close
 from durable_nb.runtime.lease import Lease
 from durable_nb.runtime.port import Port
 from durable_nb.runtime.rehearsal import rehearse
@@ -31,6 +32,7 @@ class Carrying:
         self._workers = workers
         self.leases: dict[int, Lease] = {}
         self._stranded: dict[int, int] = {}
+        self._kept = Kept()
 
     def carry(self, record: RunRecord, echo: output.Echo = output.Echo.NEVER, log: Sequence[Row] = ()) -> Lease:
         """Carry a leased run as far as it goes. It is settled, or lost, when this returns.
@@ -39,27 +41,43 @@ class Carrying:
         """
         output.install()
         shared = self._shared
+        lease = self._kept.take(record)
+        is_kept = lease is not None
         while True:
-            lease = Lease(shared, record, echo, log or shared.store.history(record.key, record.base))
+            if lease is None:
+                lease = Lease(shared, record, echo, log or shared.store.history(record.key, record.base))
             self.leases[record.key] = lease
             try:
                 with lease.interrupts:
-                    settle(lease, _turn(lease, Port(lease, self._workers)))
+                    settle(lease, _go_on(lease) if is_kept else _turn(lease, Port(lease, self._workers)))
+                self._kept.put(lease)
                 if lease.has_ended:
                     self._workers.forget(record.key)
             except MailArrived:
                 record, log = record._replace(mail=shared.newest_mail(record.key)), ()
+                is_kept = can_go_on(lease)
+                if is_kept:
+                    lease.renew(record)
+                else:
+                    close(lease)
+                    lease = None
                 continue
             except LeaseLost:
                 _logger.info("run %r was taken over by another process", record.id)
+                close(lease)
             except LogError as broken:
                 lease.broken = broken
+                close(lease)
             finally:
                 self.leases.pop(record.key, None)
                 shared.news.announce(record.key)
             if lease.broken is not None:
                 self.strand(record)
             return lease
+
+    def let_go(self) -> None:
+        """Give up the code of every waiting run; the log has all that is needed to make it again."""
+        self._kept.clear()
 
     def strand(self, record: RunRecord) -> None:
         """A run whose turn could not be written: it is given back as soon as the log can be written again."""
@@ -94,6 +112,14 @@ class Carrying:
                 _logger.warning("the last answer of run %r was not written: %s", lease.record.id, error)
 
 
+def _go_on(lease: Lease) -> Outcome:
+    """Run the code on from where it waits."""
+    turn = lease.turn
+    assert turn is not None
+    turn.cursor.closed = None
+    return _run(lease, turn, turn.loop.go_on)
+
+
 def _turn(lease: Lease, port: Port) -> Outcome:
     """Run the code; what keeps it from running at all parks the run."""
     record, shared = lease.record, lease.shared
@@ -113,12 +139,16 @@ def _turn(lease: Lease, port: Port) -> Outcome:
         lease.park(_REASONS[type(error)], str(error))
     if lease.ending is not None:
         return run_turn(turn, lease.close_turn)
+    return _run(lease, turn, lambda: flow.run(turn, code, args, kwargs))
+
+
+def _run(lease: Lease, turn: Turn, code: Callable[[], object]) -> Outcome:
     interrupts = lease.interrupts
 
     def body() -> object:
         interrupts.leave_engine()
         try:
-            return flow.run(turn, code, args, kwargs)
+            return code()
         finally:
             interrupts.enter_engine()
 

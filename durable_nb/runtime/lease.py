@@ -76,6 +76,15 @@ class Lease:
         if record.mail:
             self.look()  # no commit will tell of what came before the claim
 
+    def renew(self, record: RunRecord) -> None:
+        """The same run, leased again, and nobody has written to its history since: everything known stays."""
+        self.record, self.mail_known = record, record.mail
+        self.waits, self.wake_at, self.ending = (), None, None
+        self.was_interrupted, self.error, self.broken = False, None, None
+        self.interrupts = Interrupts()
+        if record.mail > self.inbox.read_to:
+            self.look()
+
     # writing
 
     def append(self, row: Row) -> None:

@@ -108,7 +108,8 @@ class Runtime:
         self.shared.store.retire(self.owner, self.shared.now())
 
     def stop_watching(self) -> None:
-        """End the two background threads."""
+        """End the two background threads, and let the code go that waits in memory."""
+        self.carrying.let_go()
         self.shared.is_stopping = True
         self.watcher.stop()
         self._flusher.stop()
