@@ -144,9 +144,9 @@ class Step(Generic[P, R]):
         named = self.arguments.named(args, kwargs)
         use = Use(self, args, kwargs, named, elsewhere)
         json = plain_json(named) if self.options_.codec is None else None
-        if json is not None and len(json) < 65536 and not elsewhere and not self.options_.delay:
-            use.is_direct = True
-            return calls.Ask("step", self.name, calls.plain_step(json), use)
+        if json is not None and len(json) < 65536 and not self.options_.delay:
+            use.is_direct = not elsewhere
+            return calls.Ask("step", self.name, calls.plain_step(json, elsewhere), use)
         turn.reader.check_handed(turn, named, self.name)
         use.large = {}
         value = turn.reader.keep_arguments(named, f"step `{self.name}`", self.options_.codec, use.large)

@@ -83,9 +83,9 @@ def encode(call: Call) -> bytes:
     return _encoder.encode(call)
 
 
-def plain_step(arguments: bytes) -> bytes:
-    """The wire form of a step whose arguments are plain JSON and which runs where the flow runs (the hot path)."""
-    return b'{"arguments":{"json":' + arguments + b"}}"
+def plain_step(arguments: bytes, elsewhere: bool = False) -> bytes:
+    """The wire form of a step whose arguments are plain JSON (the hot path)."""
+    return b'{"arguments":{"json":' + arguments + (b'},"elsewhere":true}' if elsewhere else b"}}")
 
 
 def difference(ask: Ask, row: Row, check_arguments: bool = True) -> str | None:

@@ -19,7 +19,7 @@ from durable_nb.runtime.settle import settle
 from durable_nb.runtime.shared import Shared
 from durable_nb.runtime.steps import Workers
 from durable_nb.stores.protocol import LeaseLost, MailArrived
-from durable_nb.stores.shapes import RunRecord
+from durable_nb.stores.shapes import Mail, RunRecord
 
 _logger = logging.getLogger("durable_nb.carrying")
 
@@ -33,6 +33,7 @@ class Carrying:
         self.leases: dict[int, Lease] = {}
         self._stranded: dict[int, int] = {}
         self._kept = Kept()
+        shared.deliver = self._deliver
 
     def carry(self, record: RunRecord, echo: output.Echo = output.Echo.NEVER, log: Sequence[Row] = ()) -> Lease:
         """Carry a leased run as far as it goes. It is settled, or lost, when this returns.
@@ -71,6 +72,7 @@ class Carrying:
             finally:
                 self.leases.pop(record.key, None)
                 shared.news.announce(record.key)
+            self._workers.post(record, lease.leftovers())
             if lease.broken is not None:
                 self.strand(record)
             return lease
@@ -97,6 +99,10 @@ class Carrying:
         for lease in leases:
             if lease is not None:
                 lease.tell()
+
+    def _deliver(self, run: int, answer: Mail) -> bool:
+        lease = self.leases.get(run)
+        return lease is not None and lease.deliver(answer)
 
     def flush_output(self) -> None:
         for lease in list(self.leases.values()):

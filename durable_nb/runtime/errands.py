@@ -24,7 +24,7 @@ from durable_nb.runtime.isolate import run_isolated
 from durable_nb.runtime.options import CRASHES
 from durable_nb.runtime.output import Sink, background, position, show_rest
 from durable_nb.runtime.shared import Shared
-from durable_nb.stores.shapes import NewMail, RunRecord, WorkRecord
+from durable_nb.stores.shapes import Mail, NewMail, RunRecord, WorkRecord
 
 if TYPE_CHECKING:
     from durable_nb.runtime.loop import LoopThread
@@ -217,14 +217,27 @@ class Errands:
 
     def _finish(self, job: Job, kind: str, data: bytes) -> None:
         shared, work = self._shared, job.work
-        mail = NewMail(kind, work.ask, work.attempt, None, None, data, shared.label, True)
+        if work.attempt == 1 and kind != "crashed":  # of later ones the inbox has something to tell first
+            answer = Mail(0, kind, work.ask, 1, None, None, data, shared.label, shared.now())
+            if shared.deliver(work.run, answer):
+                return
+        self._put(work, NewMail(kind, work.ask, work.attempt, None, None, data, shared.label, True))
+
+    def post(self, record: RunRecord, answer: Mail) -> None:
+        """Put an answer into the inbox that could not be handed over."""
+        shared, ask = self._shared, answer.ask or 0
+        work = WorkRecord(record.key, ask, "", b"", answer.attempt or 1, 0, answer.sent_at, shared.owner)
+        self._put(work, NewMail(answer.kind, ask, answer.attempt, None, None, answer.value, shared.label, True))
+
+    def _put(self, work: WorkRecord, mail: NewMail) -> None:
+        shared = self._shared
         if shared.store.finish_work(work, mail, shared.now()):
             shared.on_mail(work.run)
         else:
             record = shared.store.run_by_key(work.run)
             is_over = record is None or record.ended_at is not None  # a flow need not wait for what it began
             level = logging.INFO if is_over else logging.WARNING
-            _logger.log(level, "the late answer of step %r of run %r was refused", job.step.name, job.record.id)
+            _logger.log(level, "the late answer of a step (event %d) of run %d was refused", work.ask, work.run)
 
     def _failed_so_far(self, job: Job) -> int:
         """Failed attempts that count: those in the log since a person last looked, and those still on their way to it."""

@@ -48,6 +48,10 @@ class Inbox:
         box.remove(mail)
 
     @property
+    def has_signals(self) -> bool:
+        return any(self._mailboxes.values())
+
+    @property
     def cancel(self) -> Mail | None:
         """The order to end, if there is one: it must not wait for a wait."""
         return next((mail for mail in self._news if mail.kind == "cancel"), None)

@@ -7,6 +7,7 @@ once. A number is given to a row when the code sees it, so the order of the log 
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -66,6 +67,9 @@ class Lease:
         self.wake_at: float | None = None
         self.pending: list[Row] = []  # rows that the code has seen and no commit has written yet
         self.pending_mail: list[int] = []  # what of them was in the inbox
+        self.pending_work: list[Mail] = []  # answers of steps in this process among them: their work is done with
+        self.answers: deque[Mail] = deque()  # of steps in this process, which need no inbox
+        self._takes_answers = True
         self.pending_since = 0.0
         self.step_since = 0.0  # monotonic time at which a step in place began, 0 when none runs
         self.lock = threading.Lock()
@@ -82,6 +86,7 @@ class Lease:
         self.waits, self.wake_at, self.ending = (), None, None
         self.was_interrupted, self.error, self.broken = False, None, None
         self.interrupts = Interrupts()
+        self._takes_answers = True
         if record.mail > self.inbox.read_to:
             self.look()
 
@@ -122,12 +127,13 @@ class Lease:
         """One commit, with the mail that pending rows have come from."""
         refers = [(row.seq, name) for row in whole for name in _payloads_of(row)]
         taken = [*self.pending_mail, *more.pop("taken", ())]
+        dropped = [*(answer.ask for answer in self.pending_work if answer.ask), *more.pop("dropped", ())]
         commit = Commit(
-            self.record.key, self.record.lease, self.mail_known, whole, self.shared.now(), taken=taken, payloads=refers,
-            **more,
+            self.record.key, self.record.lease, self.mail_known, whole, self.shared.now(), taken=taken,
+            dropped=dropped, payloads=refers, **more,
         )  # fmt: skip
         mark = self.shared.store.commit(commit)
-        self.pending, self.pending_mail = [], []
+        self.pending, self.pending_mail, self.pending_work = [], [], []
         self.log.extend(whole)
         return mark
 
@@ -145,13 +151,33 @@ class Lease:
             if not self.pending:
                 self.pending_since = time.monotonic()
             self.pending.append(row)
-            if mail is not None:
+            if mail is not None and mail.seq:
                 self.pending_mail.append(mail.seq)
+            elif mail is not None:
+                self.pending_work.append(mail)
             self.head = row.seq
         if row.kind == "cancelling":
             self.is_cancelling = True
         self.shared.on_answer()
         return row
+
+    def deliver(self, answer: Mail) -> bool:
+        """An answer from a step of this process; False when it has to go through the inbox."""
+        with self.lock:
+            if not self._takes_answers:
+                return False
+            self.answers.append(answer)
+        self.nudge.set()
+        return True
+
+    def leftovers(self) -> list[Mail]:
+        """Answers of steps in this process that no commit has written: they have to go through the inbox after all."""
+        with self.lock:
+            self._takes_answers = False
+            left = [*self.pending_work, *self.answers]
+            self.pending_work = []
+            self.answers.clear()
+        return left
 
     def discard(self, mail: Mail) -> None:
         """Mail that has no place in the history goes with the next commit."""
@@ -166,6 +192,10 @@ class Lease:
 
     def release(self, rows: Sequence[Row], release: Release, **more: Any) -> None:
         """Write what is left and give the lease back; MailArrived when the code would wait although it has mail."""
+        with self.lock:
+            if self.answers and release.status == "waiting":
+                raise MailArrived
+            self._takes_answers = False
         while True:
             try:
                 self.commit(rows, release=release, **more)
@@ -173,6 +203,7 @@ class Lease:
                 break
             except MailArrived:
                 if release.status == "waiting":
+                    self._takes_answers = True
                     self.flush()  # or the answer that was to ride were lost with this turn, and its step would run again
                     self.flush_output()
                     raise

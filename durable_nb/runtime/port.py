@@ -1,6 +1,7 @@
 """Where a run's asks go: the port between its code, which only asks, and its log and workers."""
 
 import time
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 
 from durable_nb.engine.cursor import Ticket, Wait
@@ -153,6 +154,8 @@ class Port:
             if lease.ending is not None:
                 return None
             lease.flush()
+            if lease.answers:
+                continue
             if lease.mail_known > lease.inbox.read_to or lease.was_told:
                 continue  # a commit has told of mail that came after the look; whoever waits now would sleep through it
             due = timers[0][0] if timers else None
@@ -176,12 +179,18 @@ class Port:
             _, seq = timers.pop(0)
             if seq in open and wait.see(lease.hold(lease.new_row("fired", seq, None, b"{}"))):
                 return True
+        while lease.answers and lease.ending is None:
+            answer = lease.answers.popleft()
+            found = self._row(answer, open)
+            if found is not None and wait.see(lease.hold(found, answer)):
+                return True
+        waiting = _waiting(open) if lease.inbox.has_signals else {}
         while lease.ending is None:
-            mail = lease.inbox.oldest(_mailboxes(open))
+            mail = lease.inbox.oldest(waiting)
             if mail is None:
                 return False
             lease.inbox.take(mail)
-            row = self._row(mail, open)
+            row = self._signal_row(mail, waiting) if mail.kind == "signal" else self._row(mail, open)
             if row is None:
                 lease.discard(mail)
             elif wait.see(lease.hold(row, mail)):
@@ -191,8 +200,6 @@ class Port:
     def _row(self, mail: Mail, open: Mapping[int, Ticket]) -> Row | None:
         """What the mail becomes in the history; None for what has no place there any more (a late answer)."""
         lease = self._lease
-        if mail.kind == "signal":
-            return self._signal_row(mail, open)
         if mail.kind == "cancel":
             return None if lease.is_cancelling else self._cancelling_row(mail)
         ticket = open.get(mail.ask or 0)
@@ -205,10 +212,10 @@ class Port:
             park_crashed(lease, ticket.row.name or "", ticket.row.seq)
         return row
 
-    def _signal_row(self, mail: Mail, open: Mapping[int, Ticket]) -> Row:
+    def _signal_row(self, mail: Mail, waiting: dict[str, deque[Ticket]]) -> Row:
         """For the first of those who wait at the mailbox; what does not fit his type is refused, and he waits on."""
-        lease = self._lease
-        ticket = next(one for one in open.values() if one.ask.kind == "signal" and one.ask.name == mail.name)
+        lease, queue = self._lease, waiting[mail.name or ""]
+        ticket = queue[0]
         assert ticket.row is not None
         value = wire.decode_value(mail.value)
         try:
@@ -219,6 +226,9 @@ class Port:
                 sentence=str(cause), sender=mail.sender, key=mail.key,
             )  # fmt: skip
             return wire.row_of(event)
+        queue.popleft()
+        if not queue:
+            del waiting[mail.name or ""]
         return received_row(lease, mail, ticket.row.seq, value)
 
     def _cancelling(self, mail: Mail) -> Row:
@@ -234,8 +244,13 @@ class Port:
         return wire.row_of(event)
 
 
-def _mailboxes(open: Mapping[int, Ticket]) -> list[str]:
-    return [one.ask.name or "" for one in open.values() if one.ask.kind == "signal"]
+def _waiting(open: Mapping[int, Ticket]) -> dict[str, deque[Ticket]]:
+    """Who waits at which mailbox, in the order they came."""
+    found: dict[str, deque[Ticket]] = defaultdict(deque)
+    for ticket in open.values():
+        if ticket.ask.kind == "signal":
+            found[ticket.ask.name or ""].append(ticket)
+    return found
 
 
 def _is_in_place(ticket: Ticket) -> bool:

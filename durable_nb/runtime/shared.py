@@ -10,10 +10,16 @@ from durable_nb.flows.values import Values
 from durable_nb.runtime.definitions import Definitions
 from durable_nb.runtime.options import RuntimeOptions
 from durable_nb.stores.protocol import Store
+from durable_nb.stores.shapes import Mail
 
 
 def _nobody(*what: Any) -> None:
     """Nobody is to be told yet."""
+
+
+def _not_here(*what: Any) -> bool:
+    """Nobody carries it here."""
+    return False
 
 
 class Shared:
@@ -32,6 +38,7 @@ class Shared:
         self.news = News()
         self.on_due: Callable[[float], None] = _nobody  # something of ours is due then
         self.on_answer: Callable[[], None] = _nobody  # an answer waits to ride with the next ask
+        self.deliver: Callable[[int, Mail], bool] = _not_here  # hand an answer to whoever carries the run here
         self.on_mail: Callable[[int], None] = _nobody  # this process has put mail for a run
 
     def now(self) -> float:

@@ -12,7 +12,7 @@ from durable_nb.history.calls import Ask
 from durable_nb.history.events import Row
 from durable_nb.runtime.errands import Errands, Job
 from durable_nb.runtime.shared import Shared
-from durable_nb.stores.shapes import NewWork, RunRecord, WorkRecord
+from durable_nb.stores.shapes import Mail, NewWork, RunRecord, WorkRecord
 
 _logger = logging.getLogger("durable_nb.steps")
 
@@ -78,6 +78,11 @@ class Workers:
             for (key, ask), job in self._running.items():
                 if key == run and (asks is None or ask in asks) and job.here is not None:
                     job.here.stop.is_set = True
+
+    def post(self, record: RunRecord, answers: Collection[Mail]) -> None:
+        """Put answers into the inbox that the turn of their run had no use for any more."""
+        for answer in answers:
+            self._errands.post(record, answer)
 
     def stop(self, deadline: float) -> None:
         """Begin nothing new; tell what runs, and let it end until the (monotonic) deadline."""
