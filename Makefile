@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := .venv/.ready
 
-.PHONY: help venv lint check test bench clean
+.PHONY: help venv lint check test bench soak clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -41,6 +41,9 @@ test: $(READY)  ## every test
 
 bench: $(READY)  ## the speed table; PEERS=1 measures DBOS and duroxide beside it
 	@$(BIN)/python -m tests.bench $(BENCH)
+
+soak: $(READY)  ## kill workers at random for a minute, then check every promise; more with SOAK='--seconds 600 --seed 7'
+	@$(BIN)/python -m tests.scenarios.soak --seconds 60 --processes 3 $(SOAK)
 
 clean:  ## remove .venv, caches and build results
 	@rm -rf .venv .venv-peers build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

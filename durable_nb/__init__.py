@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from durable_nb.flows.flow import Flow as Flow, flow as flow
     from durable_nb.flows.futures import Future as Future, Winner as Winner, gather as gather, race as race
     from durable_nb.flows.policy import Retry as Retry
+    from durable_nb.flows.queue import Queue as Queue
     from durable_nb.flows.primitives import (
         continue_as_new as continue_as_new,
         current_run as current_run,
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
         timer as timer,
         uuid4 as uuid4,
     )
-    from durable_nb.flows.run import Run as Run, runs as runs
+    from durable_nb.flows.query import runs as runs
+    from durable_nb.flows.run import Run as Run
     from durable_nb.flows.saga import Saga as Saga, SagaFailed as SagaFailed
     from durable_nb.flows.state import state as state, state_of as state_of
     from durable_nb.flows.step import Step as Step, step as step
@@ -38,6 +40,7 @@ _WHERE = {
     "flows.flow": ("Flow", "flow"),
     "flows.futures": ("Future", "Winner", "gather", "race"),
     "flows.policy": ("Retry",),
+    "flows.queue": ("Queue",),
     "flows.primitives": (
         "continue_as_new",
         "current_run",
@@ -51,7 +54,8 @@ _WHERE = {
         "timer",
         "uuid4",
     ),
-    "flows.run": ("Run", "runs"),
+    "flows.query": ("runs",),
+    "flows.run": ("Run",),
     "flows.saga": ("Saga", "SagaFailed"),
     "flows.state": ("state", "state_of"),
     "flows.step": ("Step", "step"),
@@ -73,6 +77,7 @@ _WHERE = {
         "NewerSchema",
         "NotInFlow",
         "Refused",
+        "ResultExpired",
         "RunCancelled",
         "RunConflict",
         "RunFailed",

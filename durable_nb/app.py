@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,6 +20,8 @@ from durable_nb.flows.host import StartOptions
 from durable_nb.flows.values import Values
 from durable_nb.history import events as e, wire
 from durable_nb.history.events import Row
+from durable_nb.keeping import Keeping
+from durable_nb.management.retention import Retention, Rules
 from durable_nb.runtime import output
 from durable_nb.runtime.commits import Commits
 from durable_nb.runtime.definitions import Definitions
@@ -28,6 +30,7 @@ from durable_nb.runtime.lease import Lease
 from durable_nb.runtime.options import RuntimeOptions
 from durable_nb.runtime.runtime import Runtime
 from durable_nb.runtime.unparking import Unparking
+from durable_nb.steered import uninterrupted
 from durable_nb.steering import Steering
 from durable_nb.stores import Store
 from durable_nb.stores.shapes import OutputRecord, RunRecord
@@ -40,20 +43,28 @@ class _Runtime(Runtime):
     """The runtime of an app, which also lets runs go on whose code has come: to resume a run is a client's business."""
 
     def __init__(
-        self, store: Store, values: Values, definitions: Definitions, options: RuntimeOptions, unparking: Unparking
+        self,
+        store: Store,
+        values: Values,
+        definitions: Definitions,
+        options: RuntimeOptions,
+        unparking: Unparking,
+        retention: Retention,
     ) -> None:
         super().__init__(store, values, definitions, options)
         self._unparking = unparking
+        self._retention = retention
 
     def look_after(self) -> bool:
         is_freed = super().look_after()
+        self._retention.look()
         return self._unparking.look() or is_freed
 
 
-class App:
+class App(Keeping):
     """An open log. A context manager; the newest open app is the default one."""
 
-    def __init__(self, url: str, store: Store, options: RuntimeOptions, carry: bool) -> None:
+    def __init__(self, url: str, store: Store, options: RuntimeOptions, carry: bool, retention: Rules) -> None:
         self.url = url
         self.store = store
         self.clock = options.clock
@@ -72,7 +83,13 @@ class App:
             self.values.is_trusted = signer.verify(log.mark, "log", log.uid)
         definitions = Definitions(store, self.values, self.clock.now)
         self._unparking = Unparking(store, self.values, definitions, self.resume)
-        self.runtime = _Runtime(store, self.values, definitions, options, self._unparking) if carry else None
+        self.runtime = (
+            _Runtime(
+                store, self.values, definitions, options, self._unparking, Retention(store, retention, self.clock.now)
+            )
+            if carry
+            else None
+        )
         label = self.runtime.shared.label if self.runtime is not None else f"pid {os.getpid()}"
         self.client = Client(store, self.values, definitions, self.clock.now, self.owner, label)
         self.steering = Steering(self.client)
@@ -178,20 +195,24 @@ class App:
         """Without carriers, whoever waits for a run carries what is due."""
         if self.turn():
             return
-        due = self.store.next_due()
+        due = self.next_due()
         wait = left if due is None else min(left, self.clock.real_wait(due - self.clock.now()))
         time.sleep(max(0.0, wait))
 
     def turn(self) -> bool:
         """Carry one due run, or run one due step, on this thread; False when nothing is due."""
         runtime = self._runtime()
-        with _uninterrupted():
+        with uninterrupted():
             found = runtime.carriers.claim(1)
             for record in found:
                 carried = runtime.carrying.carry(record)
                 if carried.broken is not None:
                     raise carried.broken
         return bool(found) or runtime.workers.run_one() or runtime.look_after()
+
+    def next_due(self) -> float | None:
+        """When something is due that this app may do."""
+        return self.store.next_due() if self.runtime is None else self.runtime.shared.next_due()
 
     @property
     def is_busy(self) -> bool:
@@ -241,50 +262,6 @@ class App:
 
     def children(self, id: str) -> list[str]:
         return self.client.children(id)
-
-    def signal(self, id: str, name: str, value: Any, key: str | None, before_start: bool) -> str:
-        told = self.steering.signal(id, name, value, key, before_start)
-        self._news_for(id)
-        return told
-
-    def cancel(self, id: str, reason: str) -> None:
-        with _uninterrupted():
-            self.steering.cancel(id, reason)
-        self._news_for(id)
-
-    def terminate(self, id: str, reason: str) -> None:
-        with _uninterrupted():
-            self.steering.terminate(id, reason)
-        self._news_for(id)
-        if self.runtime is not None:
-            self.runtime.workers.forget(self.client.record(id).key)
-
-    def _news_for(self, id: str) -> None:
-        """Mail was put for a run, or it has ended: whoever carries it or waits for it looks again."""
-        record = self.store.run(id)
-        if self.runtime is not None and record is not None:
-            self.runtime.has_mail(record.key)
-            self.runtime.shared.news.announce(record.key)
-        self._go_on()
-
-    def pause(self, id: str) -> None:
-        with _uninterrupted():
-            self.steering.pause(id)
-        if self.runtime is not None:
-            self.runtime.has_mail(self.client.record(id).key)
-
-    def resume(self, id: str) -> None:
-        with _uninterrupted():
-            self.steering.resume(id)
-        self._go_on()
-
-    def retry(self, id: str, redo: bool) -> None:
-        with _uninterrupted():
-            self.steering.retry(id, redo)
-        self._go_on()
-
-    def delete(self, id: str, force: bool) -> None:
-        self.steering.delete(id, force)
 
     def follow(self, id: str) -> Iterator[e.AnyEvent]:
         """The events of a run, as they come, until it ends or waits for a person."""
@@ -367,10 +344,6 @@ class App:
     def __repr__(self) -> str:
         return f"<durable_nb app on {self.url}{' (closed)' if self._is_closed else ''}>"
 
-    def _go_on(self) -> None:
-        if self.runtime is not None:
-            self.runtime.go_on(self.clock.now())
-
     def _runtime(self) -> Runtime:
         if not self.is_trusted:
             raise Untrusted
@@ -385,15 +358,6 @@ class App:
             raise LogClosed
         if not self.is_trusted:
             raise Untrusted
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """A lease taken within is given back within; a Ctrl-C that came meanwhile is delivered afterwards."""
-    with Interrupts() as interrupts:
-        yield
-    if interrupts.is_pressed:
-        raise KeyboardInterrupt
 
 
 def _interrupted(record: RunRecord) -> str:

@@ -2,26 +2,28 @@
 
 import base64
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from durable_nb.chance import token
-from durable_nb.errors import RunCancelled, RunFailed, RunParked, RunPaused, UnknownRun
+from durable_nb.durations import as_datetime
+from durable_nb.errors import ResultExpired, RunCancelled, RunFailed, RunParked, RunPaused, UnknownRun
 from durable_nb.flows.children import Begin
 from durable_nb.flows.flow import Flow
 from durable_nb.flows.host import StartOptions
+from durable_nb.flows.policy import ANY
 from durable_nb.flows.run import checked_id
 from durable_nb.flows.values import Values
 from durable_nb.history import events as e, wire
 from durable_nb.history.events import Row
-from durable_nb.history.summary import asks
-from durable_nb.runtime.births import conflict, new_run
+from durable_nb.history.summary import Asked, asks
+from durable_nb.runtime.births import child_id, conflict, new_run
 from durable_nb.runtime.definitions import Definitions
 from durable_nb.stores.protocol import Store
 from durable_nb.stores.shapes import NewRun, RunRecord
-from durable_nb.views.sentences import why as why_sentence
+from durable_nb.views.sentences import waits_of, why as why_sentence
 
 BATCH = 500  # runs of start_many in one commit
 ENDED = frozenset({"completed", "failed", "cancelled"})
@@ -54,6 +56,8 @@ class Client:
     ) -> tuple[RunRecord, list[Row]]:
         """The run of that id and, when it was created now, its history; RunConflict when the id is something else's."""
         begin = Begin(flow, id, args, kwargs, options)
+        if id is not None and options.on_conflict != "replace":
+            self._refuse_expired(id)
         new = self._new(begin, owner)
         record, is_created = self.store.start(new)
         if is_created:
@@ -88,10 +92,20 @@ class Client:
     def record(self, id: str) -> RunRecord:
         record = self.store.run(id)
         if record is None:
+            self._refuse_expired(id)
             near = self.store.similar_ids(id)
             hint = f"; did you mean {', '.join(map(repr, near))}?" if near else ""
             raise UnknownRun(f"there is no run {id!r} in this log{hint}")
         return record
+
+    def _refuse_expired(self, id: str) -> None:
+        """ResultExpired for the id of a run that was pruned."""
+        found = self.store.expired(id)
+        if found is not None:
+            ended, pruned = (as_datetime(at).strftime("%Y-%m-%d %H:%M") for at in (found.ended_at, found.pruned_at))
+            raise ResultExpired(
+                f"run {id!r} {found.status} at {ended} and was pruned at {pruned} (UTC); it is not kept"
+            )
 
     def events(self, id: str) -> list[e.AnyEvent]:
         return [wire.event_of(row) for row in self.store.history(self.record(id).key)]
@@ -128,8 +142,39 @@ class Client:
     def why(self, id: str) -> str:
         record = self.record(id)
         owners = {owner.key: owner.label for owner in self.store.owners()} if record.owner is not None else {}
-        rows = [*self.store.history(record.key), *self._mail_rows(record)]
-        return why_sentence(record, asks(rows), self.now(), owners.get(record.owner or 0))
+        asked = asks([*self.store.history(record.key), *self._mail_rows(record)])
+        hindered = self._hindered(record) | self._stopped(record, asked)
+        return why_sentence(record, asked, self.now(), owners.get(record.owner or 0), hindered)
+
+    def _stopped(self, record: RunRecord, asked: Mapping[int, Asked]) -> dict[int, str]:
+        """Children that the run waits for and that wait for a person."""
+        found: dict[int, str] = {}
+        for one in waits_of(record):
+            child = self.store.run(asked[one.ask].child or child_id(record, one.ask)) if one.kind == "child" else None
+            if child is not None and child.status in ("parked", "paused"):
+                why = f"{child.status}: {child.sentence}"
+                found[one.ask] = f"its child `{one.name}`, run {child.id!r}, which is {why}"
+        return found
+
+    def _hindered(self, record: RunRecord) -> dict[int, str]:
+        """What keeps steps of the run from beginning that are due: nobody has their tag, or their queue is full."""
+        work = [one for one in self.store.work(record.key) if one.owner is None and one.due <= self.now()]
+        if not any(one.tag or one.queue or one.session for one in work):
+            return {}
+        living = {owner.key: owner for owner in self.store.owners() if owner.is_alive}
+        tags = {tag for owner in living.values() for tag in owner.tags}
+        found: dict[int, str] = {}
+        for one in work:
+            holder = living.get(self.store.session_owner(one.session) or 0) if one.session else None
+            if one.tag and not tags & {one.tag, ANY}:
+                found[one.ask] = f"a worker with tag `{one.tag}`"
+            elif one.queue and self.store.limits(one.queue) is None:
+                found[one.ask] = f"queue `{one.queue}`, which nobody has defined: Queue({one.queue!r}, …)"
+            elif one.queue and not self.store.has_room(one.queue, self.now()):
+                found[one.ask] = f"its turn in queue `{one.queue}`"
+            elif holder is not None and one.tag and not {one.tag, ANY} & {*holder.tags}:
+                found[one.ask] = f"session `{one.session}`, held by {holder.label} without tag `{one.tag}`"
+        return found
 
     def _mail_rows(self, record: RunRecord) -> Iterator[Row]:
         """Attempts that lie in the inbox, as if they were admitted, for looking."""

@@ -8,6 +8,7 @@ DurableError
 │   ├── BadId               a run id that cannot be used                   (also a ValueError)
 │   ├── RunConflict         the id belongs to another run
 │   ├── UnknownRun          no run of that id                              (also a LookupError)
+│   │   └── ResultExpired   it was there, and was pruned
 │   ├── UnknownCode         no definition of that flow or step, here or in the log
 │   ├── SignalRejected      a signal that does not fit what the flow waits for  (also a TypeError)
 │   ├── Unstorable          a value that cannot go into the log            (also a TypeError)
@@ -72,6 +73,10 @@ class RunConflict(Refused):
 
 class UnknownRun(Refused, LookupError):
     """There is no run of that id in this log."""
+
+
+class ResultExpired(UnknownRun):
+    """The run of that id has ended and was pruned; what came of it is not kept any more."""
 
 
 class UnknownCode(Refused):

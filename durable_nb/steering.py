@@ -4,7 +4,7 @@ from typing import Any
 
 from durable_nb.client import ENDED, Client
 from durable_nb.codec.values import plain_json
-from durable_nb.errors import LogError, Refused, SignalRejected, UnknownRun
+from durable_nb.errors import DurableError, LogError, Refused, ResultExpired, SignalRejected, UnknownRun
 from durable_nb.flows.expected import misfit
 from durable_nb.history import events as e, wire
 from durable_nb.history.events import Row
@@ -36,17 +36,23 @@ class Steering:
         if told.what == "ended":
             raise Refused(f"run {id!r} has ended; it takes no signals any more")
         if told.what == "unknown":
-            client.record(id)  # UnknownRun, with ids that look like this one
-            raise UnknownRun(f"there is no run {id!r} in this log yet; before_start=True keeps the signal for it")
+            raise self._unknown(id)
         return told.what
+
+    def _unknown(self, id: str) -> UnknownRun:
+        """With ids that look like this one, or that it was pruned, and what can be done about it."""
+        try:
+            self._client.record(id)
+        except ResultExpired as error:
+            return error
+        except UnknownRun as error:
+            return UnknownRun(f"{error}; before_start=True keeps the signal for it")
+        return UnknownRun(f"run {id!r} has just begun; send the signal again")
 
     def cancel(self, id: str, reason: str) -> None:
         """Ask the run to end."""
         record = self._client.record(id)
-        if record.status in ENDED:
-            raise Refused(f"run {id!r} is {record.status}; there is nothing to cancel")
-        if record.status == "parked":
-            raise Refused(f"run {id!r} is parked, so its code cannot clean up; run.terminate() ends it at once")
+        _refuse_unfit("cancel", record)
         now = self._client.now()
         if record.status == "pending" and record.ready_at is not None and record.ready_at > now:
             self.terminate(id, reason)  # it has not begun: there is nothing to clean up
@@ -58,8 +64,7 @@ class Steering:
     def terminate(self, id: str, reason: str) -> None:
         """End the run at once; whoever carries it can write nothing more."""
         record = self._client.record(id)
-        if record.status in ENDED:
-            raise Refused(f"run {id!r} is {record.status}; there is nothing to terminate")
+        _refuse_unfit("terminate", record)
         seized = self._store.wrest(record.key, self._client.owner())
         if seized is None:
             raise UnknownRun(f"run {id!r} was deleted meanwhile")
@@ -78,8 +83,7 @@ class Steering:
 
     def pause(self, id: str) -> None:
         record = self._client.record(id)
-        if record.status in ENDED:
-            raise Refused(f"run {id!r} is {record.status}; there is nothing to pause")
+        _refuse_unfit("pause", record)
         if record.status == "paused":
             return
         seized = self._store.seize(record.key, self._client.owner())
@@ -91,19 +95,16 @@ class Steering:
 
     def resume(self, id: str) -> None:
         record = self._client.record(id)
-        if record.status not in ("paused", "parked"):
-            raise Refused(f"run {id!r} is {record.status}; only a paused or parked run can be resumed")
+        _refuse_unfit("resume", record)
         seized = self._seized(record)
         self._steer(seized, "waiting", f"resumed by {self._client.label}", e.Resumed)
 
     def retry(self, id: str, redo: bool) -> None:
         """Append Retried(cut) to a failed run and let it go on."""
         record = self._client.record(id)
-        if record.status != "failed":
-            raise Refused(f"run {id!r} is {record.status}; only a failed run can be retried")
+        _refuse_unfit("retry", record)
         rows = self._store.history(record.key, record.base)
-        failed = wire.event_of(next(row for row in reversed(rows) if row.kind == "failed"))
-        assert isinstance(failed, e.RunFailed)
+        failed = _failure(rows)
         self._check_redo(id, rows, failed.cut, redo)
         code = self._fitting_code(record, rows, failed)
         seized = self._seized(record)
@@ -154,10 +155,64 @@ class Steering:
         _, wrong = rehearse(before, self._client.definitions.registered(record), record, self._client.values)
         return newest if wrong is None else None
 
+    def upgrade(self, id: str) -> None:
+        """Replay the newest code; where it fits the run is pinned to it, and goes on if it was parked."""
+        client = self._client
+        record = client.record(id)
+        if record.status in ENDED:
+            raise Refused(
+                f"run {id!r} is {record.status}; only a run that has not ended can be upgraded, others forked"
+            )
+        flow = client.definitions.newest_flow(record)
+        code = client.definitions.pin(flow)
+        if code == record.code and record.status != "parked":
+            return
+        seized = self._seized(record)
+        try:
+            rows = self._store.history(record.key, record.base)
+            _, wrong = rehearse(rows, flow, record, client.values)
+            if wrong is not None:
+                raise Refused(f"run {id!r} cannot go on with the newest code of flow `{record.flow}`: {wrong}")
+        except BaseException:
+            self._put_down(seized)
+            raise
+        now, head = client.now(), rows[-1].seq
+        events: list[e.AnyEvent] = [e.CodeChanged(seq=head + 1, at=now, code=code, mark="")]
+        release = _as_it_was(seized, now)
+        if seized.status == "parked":
+            events.append(e.Resumed(seq=head + 2, at=now, sentence=f"upgraded by {client.label}"))
+            release = Release("waiting", now, waits=seized.waits)
+        made = [wire.row_of(one) for one in events]
+        self._commit_seized(Commit(record.key, seized.lease, seized.mail, made, now, code=code, release=release))
+
+    def _put_down(self, seized: RunRecord) -> None:
+        """End a momentary lease with nothing done."""
+        now = self._client.now()
+        self._commit_seized(Commit(seized.key, seized.lease, seized.mail, [], now, release=_as_it_was(seized, now)))
+
     def delete(self, id: str, force: bool) -> None:
         record = self._client.record(id)
-        if self._store.delete([record.key], force, self._client.now()):
-            raise Refused(f"run {id!r} is {record.status}; delete(force=True) removes a run that has not ended")
+        held = self._store.delete([record.key], force, self._client.now())
+        if held:
+            raise Refused(_held(record, self._store.run_by_key(held[0])))
+
+    def objection(self, id: str, verb: str, given: dict[str, Any]) -> str | None:
+        """Why the verb would be refused right now; None = it would be done."""
+        try:
+            record = self._client.record(id)
+            _refuse_unfit(verb, record)
+            if verb == "signal":
+                _check_fits(record, given["name"], given["value"])
+            elif verb == "retry":
+                rows = self._store.history(record.key, record.base)
+                self._check_redo(id, rows, _failure(rows).cut, given["redo"])
+            elif verb == "delete" and not given["force"]:
+                for one in self._store.tree(record.key):
+                    if one.status not in ENDED or one.owner is not None:
+                        return _held(record, one)
+        except DurableError as error:
+            return str(error)
+        return None
 
     def _seized(self, record: RunRecord) -> RunRecord:
         seized = self._store.seize(record.key, self._client.owner())
@@ -178,6 +233,40 @@ class Steering:
             waits=record.waits,
         )
         self._commit_seized(Commit(record.key, record.lease, record.mail, [row], now, taken=orders, release=release))
+
+
+def _refuse_unfit(verb: str, record: RunRecord) -> None:
+    """Refused when the verb makes no sense for a run in this status."""
+    id, status = record.id, record.status
+    if verb in ("cancel", "terminate", "pause") and status in ENDED:
+        raise Refused(f"run {id!r} is {status}; there is nothing to {verb}")
+    if verb == "cancel" and status == "parked":
+        raise Refused(f"run {id!r} is parked, so its code cannot clean up; run.terminate() ends it at once")
+    if verb == "resume" and status not in ("paused", "parked"):
+        raise Refused(f"run {id!r} is {status}; only a paused or parked run can be resumed")
+    if verb == "retry" and status != "failed":
+        raise Refused(f"run {id!r} is {status}; only a failed run can be retried")
+    if verb == "signal" and status in ENDED:
+        raise Refused(f"run {id!r} has ended; it takes no signals any more")
+
+
+def _failure(rows: list[Row]) -> e.RunFailed:
+    failed = wire.event_of(next(row for row in reversed(rows) if row.kind == "failed"))
+    assert isinstance(failed, e.RunFailed)
+    return failed
+
+
+def _held(record: RunRecord, held: RunRecord | None) -> str:
+    """Why a run is not deleted: it, or a run below it, has not ended."""
+    if held is None or held.id == record.id:
+        return f"run {record.id!r} is {record.status}; delete(force=True) removes a run that has not ended"
+    return f"run {held.id!r} below it is {held.status}; delete(force=True) removes what has not ended"
+
+
+def _as_it_was(seized: RunRecord, now: float) -> Release:
+    """What a momentary lease leaves behind. A waiting run looks for mail, which wakes nobody who is held."""
+    ready_at = now if seized.status == "waiting" else seized.ready_at
+    return Release(seized.status, ready_at, seized.reason, seized.sentence, seized.waits, seized.outcome)
 
 
 def _check_fits(record: RunRecord, name: str, value: Any) -> None:

@@ -70,7 +70,7 @@ def run_to_end(app: App, run: Run) -> Any:
         run_until_idle(app)
         if run.status in ENDED or run.status in ("parked", "paused"):
             return run.result()
-        due = app.store.next_due()
+        due = app.next_due()
         if due is None:
             raise AssertionError(f"nothing is due and the run has not ended: {run.why()}")
         app.clock.jump_to(max(due, app.clock.now()))

@@ -67,7 +67,7 @@ def run(arguments: list[str] | str, folder: Path) -> subprocess.CompletedProcess
         shell=isinstance(arguments, str),
         executable="/bin/sh" if isinstance(arguments, str) else None,
         cwd=folder,
-        env={**keep, "PATH": path, "HOME": str(home), "PYTHONUTF8": "1"},
+        env={**keep, "PATH": path, "HOME": str(home), "PYTHONUTF8": "1", "PYTHONPATH": UNDER_TEST},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

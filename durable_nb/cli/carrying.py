@@ -11,10 +11,10 @@ from types import FrameType, TracebackType
 from typing import Any
 
 import click
-import msgspec
 
 from durable_nb.app import App
 from durable_nb.cli.exits import Exit, exit_of_status
+from durable_nb.cli.given import named
 from durable_nb.cli.load import flow_of, see_folder, stem
 from durable_nb.cli.reading import Plain
 from durable_nb.cli.render import say_error
@@ -35,7 +35,9 @@ _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP
 # worker
 
 
-def worker(url: str, carriers: int = 4, workers: int = 32, durability: str = "full", until_idle: bool = False) -> Plain:
+def worker(
+    url: str, carriers: int = 4, workers: int = 32, durability: str = "full", until_idle: bool = False, tags: str = ""
+) -> Plain:
     """Carry the runs of a log until a signal comes, or until nothing is due."""
     if not carriers:
         raise BadOption("--carriers 0 carries nothing; give at least 1")
@@ -44,11 +46,15 @@ def worker(url: str, carriers: int = 4, workers: int = 32, durability: str = "fu
     with _Stop() as stop:
         click.echo(f"worker {os.getpid()} carries {url} with {carriers} carriers and {workers} workers")
         sys.stdout.flush()
-        with connect(url, carriers=carriers, workers=workers, durability=durability) as app:
+        with connect(url, carriers=carriers, workers=workers, durability=durability, tags=_tags(tags)) as app:
             _wait(app, stop.event, until_idle)
             after = app.store.counts()
     ended = ", ".join(_more(before, after)) or "no run ended"
     return {"line": f"worker {os.getpid()} ends after {spoken(time.monotonic() - since)}: {ended}"}
+
+
+def _tags(text: str) -> list[str]:
+    return [tag for tag in (part.strip() for part in text.split(",")) if tag]
 
 
 def _counts(url: str) -> dict[str, int]:
@@ -104,7 +110,7 @@ def _wait(app: App, stop: threading.Event, until_idle: bool) -> None:
 def _is_idle(app: App) -> bool:
     runtime = app.runtime
     assert runtime is not None
-    due = app.store.next_due()
+    due = app.next_due()
     if due is not None and due <= app.clock.now():
         return False
     held = sum(owner.runs for owner in app.store.owners() if owner.key == runtime.owner)
@@ -117,7 +123,7 @@ def _is_idle(app: App) -> bool:
 def run(url: str | None, target: str, id: str | None = None, params: tuple[str, ...] = ()) -> Plain:
     """Carry a run of the flow here, begun or not, until it ends or waits for a person."""
     flow = flow_of(target)
-    arguments = dict(_parameter(text) for text in params)
+    arguments = dict(named(text, "-p") for text in params)
     id = id if id is not None else new_id()
     begun = flow[id]
     with connect(url if url is not None else str(Path.cwd() / f"{stem(target)}.durable.db")) as app:
@@ -141,17 +147,6 @@ def _kept(app: App, id: str) -> str:
     if record.status == "paused":
         return f"run {id!r} is paused, {record.sentence}; `durable resume {id}`, then the same command goes on"
     return f"run {id!r} is kept, and the same command goes on with it"
-
-
-def _parameter(text: str) -> tuple[str, Any]:
-    """name=value; a value that is JSON is that, any other is text."""
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        raise BadOption(f"-p {text!r} is not name=value")
-    try:
-        return name, msgspec.json.decode(value)
-    except msgspec.DecodeError:
-        return name, value
 
 
 def _outcome(app: App, id: str) -> Plain:

@@ -27,7 +27,7 @@ class Exit(IntEnum):
 
 MEANINGS = {
     Exit.DONE: "done",
-    Exit.FAILED: "the run failed or was cancelled; `doctor` found something",
+    Exit.FAILED: "the run failed or was cancelled; `doctor` or `stress` found something",
     Exit.USAGE: "a wrong option, or a log that is not there or cannot be used",
     Exit.UNKNOWN_RUN: "no run of that id",
     Exit.REFUSED: "refused: a conflict, an untrusted log, a run in another state",

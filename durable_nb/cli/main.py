@@ -19,7 +19,14 @@ from durable_nb.cli.render import print_out, say_error
 from durable_nb.cli.verb import Verb
 from durable_nb.opening import connect
 
-_OPTIONS = {"delete(force=True)": "--force", "retry(redo=True)": "--redo"}
+_OPTIONS = {
+    "delete(force=True)": "--force",
+    "retry(redo=True)": "--redo",
+    "before_start=True": "--before-start",
+    "import_run(…, trust=True)": "--trust",
+    "older_than=": "--older-than",
+    "keep=": "--keep",
+}
 _EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code.value:>3}  {meaning}" for code, meaning in MEANINGS.items())
 
 

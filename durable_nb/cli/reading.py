@@ -140,6 +140,19 @@ def why(app: App, id: str) -> Plain:
     return {"id": record.id, "status": record.status, "why": _why(app, record, app.clock.now())}
 
 
+def tree(app: App, id: str) -> Plain:
+    """The run and all below it."""
+    family, now = app.store.tree(app.record(id).key), app.clock.now()
+    ids = {record.key: record.id for record in family}
+    runs = [{**_run(record, now), "parent": ids.get(record.parent or 0)} for record in family]
+    return {"runs": runs, "text": app.tree(id)}
+
+
+def du(app: App) -> Plain:
+    """Bytes by table, and of the file."""
+    return {"bytes": dict(sorted(app.du().items()))}
+
+
 def history(app: App, id: str) -> Iterator[Plain]:
     """Its events, in order."""
     return map(_event, table(app.store.history(app.record(id).key)))

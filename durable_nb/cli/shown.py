@@ -113,6 +113,26 @@ def _output(data: Plain) -> list[Text]:
     return [Text(f"       … {cut:,} lines before", style="dim"), *lines[cut:]] if cut > 0 else lines
 
 
+def tree(data: Plain) -> RenderableType:
+    return text_of(data["text"])
+
+
+def sizes(data: Plain) -> RenderableType:
+    rows = [(name, f"{size:,}") for name, size in sorted(data["bytes"].items(), key=lambda one: -one[1])]
+    return table_of(("what", "bytes"), rows)
+
+
+def pruned(data: Plain) -> RenderableType:
+    verb = "would go" if data["dry_run"] else "are gone"
+    below = data["runs"] - len(data["ids"])
+    names = f": {', '.join(data['ids'])}" if data["ids"] else ""
+    return text_of(f"{len(data['ids'])} runs {verb}" + (f", with {below} below them" if below else "") + names)
+
+
+def collected(data: Plain) -> RenderableType:
+    return text_of(f"{data['rows']:,} rows, {data['bytes']:,} bytes, that nothing needed are gone")
+
+
 def sentence(data: Plain) -> RenderableType:
     return text_of(data["why"])
 

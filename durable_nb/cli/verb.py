@@ -39,3 +39,7 @@ def argument(name: str, **more: Any) -> Callable[[], click.Parameter]:
 
 def option(*names: str, **more: Any) -> Callable[[], click.Parameter]:
     return lambda: click.Option(names, **more)
+
+
+RUN = argument("id", metavar="ID")
+STATUSES = ("pending", "running", "waiting", "paused", "parked", "completed", "failed", "cancelled")

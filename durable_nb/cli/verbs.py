@@ -2,12 +2,11 @@
 
 import click
 
-from durable_nb.cli import carrying, keeping, query, reading, shown, steering
+from durable_nb.cli import carrying, keeping, query, reading, shown, stress
 from durable_nb.cli.choose import names_log
-from durable_nb.cli.verb import Verb, argument, option
-
-_STATUSES = ("pending", "running", "waiting", "paused", "parked", "completed", "failed", "cancelled")
-_RUN = argument("id", metavar="ID")
+from durable_nb.cli.clearing_verbs import CLEARING
+from durable_nb.cli.steering_verbs import STEERING
+from durable_nb.cli.verb import RUN, STATUSES, Verb, argument, option
 
 READING = (
     Verb(
@@ -16,7 +15,7 @@ READING = (
         reading.ls,
         shown.runs,
         params=(
-            option("--status", type=click.Choice(_STATUSES), help="Only these."),
+            option("--status", type=click.Choice(STATUSES), help="Only these."),
             option("--flow", metavar="NAME", help="Only runs of this flow."),
             option("--search", metavar="TEXT", help="Only runs with this in their id, flow or sentence."),
             option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many."),
@@ -30,7 +29,7 @@ READING = (
         "One run: status, arguments, asks with their attempts, output, result or failure.",
         reading.show,
         shown.run,
-        params=(_RUN,),
+        params=(RUN,),
         keys=reading.SHOW_KEYS,
     ),
     Verb(
@@ -38,7 +37,7 @@ READING = (
         "One sentence: what a run is doing or waiting for.",
         reading.why,
         shown.sentence,
-        params=(_RUN,),
+        params=(RUN,),
         keys=("id", "status", "why"),
     ),
     Verb(
@@ -46,7 +45,7 @@ READING = (
         "Everything that happened to a run, in order.",
         reading.history,
         shown.event,
-        params=(_RUN,),
+        params=(RUN,),
         keys=reading.EVENT_KEYS,
         is_lines=True,
     ),
@@ -55,11 +54,20 @@ READING = (
         "The same as it happens, until the run ends or waits for you. Ends with the exit code of the run.",
         reading.follow,
         shown.event,
-        params=(_RUN,),
+        params=(RUN,),
         keys=reading.EVENT_KEYS,
         is_lines=True,
         exit_code=reading.followed_exit,
     ),
+    Verb(
+        "tree",
+        "A run and all below it.",
+        reading.tree,
+        shown.tree,
+        params=(RUN,),
+        keys=("runs", "text"),
+    ),
+    Verb("du", "Bytes that the log holds, by table.", reading.du, shown.sizes, keys=("bytes",)),
     Verb(
         "query",
         "Read the log with SQL. Nothing can be changed with it.",
@@ -67,25 +75,6 @@ READING = (
         shown.found,
         params=(argument("sql", metavar="SQL"), option("--csv", "as_csv", is_flag=True, help="Comma-separated.")),
         keys=("columns", "rows"),
-    ),
-)
-
-STEERING = (
-    Verb("pause", "Stop a run's turns; what is running ends first.", steering.pause, shown.sentence, params=(_RUN,)),
-    Verb("resume", "Let a paused or parked run go on.", steering.resume, shown.sentence, params=(_RUN,)),
-    Verb(
-        "retry",
-        "Let a failed run go on just before its failure.",
-        steering.retry,
-        shown.sentence,
-        params=(_RUN, option("--redo", is_flag=True, help="Also repeat steps that finished after the failure.")),
-    ),
-    Verb(
-        "delete",
-        "Remove a run that has ended.",
-        steering.delete,
-        shown.sentence,
-        params=(_RUN, option("--force", is_flag=True, help="Also one that has not ended.")),
     ),
 )
 
@@ -156,6 +145,7 @@ CARRYING = (
                 help="What a commit survives: power loss, or the death of the process.",
             ),
             option("--until-idle", is_flag=True, help="End when nothing is due."),
+            option("--tags", metavar="TAG,…", default="", help='Take steps with these tags too; "any" takes all.'),
         ),
     ),
     Verb(
@@ -175,4 +165,61 @@ CARRYING = (
     ),
 )
 
-VERBS = (*READING, *STEERING, *KEEPING, *CARRYING)
+STRESS = (
+    Verb(
+        "stress",
+        stress.HELP,
+        stress.stress,
+        stress.shown,
+        on="nothing",
+        params=(
+            option(
+                "--workload",
+                type=click.Choice(stress.CHOICES),
+                default="all",
+                show_default=True,
+                help="What the runs do.",
+            ),
+            option("--duration", metavar="TIME", default="10s", show_default=True, help="How long, each workload."),
+            option(
+                "--concurrency",
+                type=click.IntRange(1, 256),
+                default=4,
+                show_default=True,
+                help="Carriers; and eight workers for each.",
+            ),
+            option(
+                "--in-flight",
+                type=click.IntRange(1, 10_000),
+                default=20,
+                show_default=True,
+                help="Runs at the same time.",
+            ),
+            option(
+                "--payload",
+                metavar="SIZE",
+                type=stress.size,
+                default="100KB",
+                show_default=True,
+                help="Of large-payload.",
+            ),
+            option("--store", metavar="URL", help="A new log, which stays; otherwise a temporary one."),
+            option("--durability", type=click.Choice(("full", "process")), default="full", show_default=True),
+            option(
+                "--compare", metavar="FILE", help="What --json printed earlier; show how many times as much it is now."
+            ),
+            option(
+                "--tolerance",
+                type=click.FloatRange(0),
+                default=50.0,
+                show_default=True,
+                metavar="PERCENT",
+                help="How much slower than in FILE is not called slower.",
+            ),
+        ),
+        keys=stress.KEYS,
+        exit_code=stress.stress_exit,
+    ),
+)
+
+VERBS = (*READING, *STEERING, *CLEARING, *KEEPING, *CARRYING, *STRESS)

@@ -49,6 +49,8 @@ class Wait:
     def see(self, row: Row) -> bool:
         """Reveal the row; True when its wait is over, or what it saw made it ask or give up something."""
         cursor = self.cursor
+        cursor.rows.append(row)
+        cursor.position = len(cursor.rows)
         cursor.reveal(row)
         return cursor.is_stopped_by(self.is_over) or bool(cursor.dropped) or bool(cursor.unsent)
 
@@ -57,10 +59,10 @@ class Port(Protocol):
     """Where asks go when the log has no more to say."""
 
     def exchange(self, asks: Sequence[Ticket], wait: Wait | None, open: Mapping[int, Ticket]) -> Sequence[Row] | None:
-        """Append the asks and return their rows; then, with `wait`, rows that it has seen to its end. None = suspend.
+        """Append the asks and return their rows; or show rows to `wait` until it has seen enough. None = suspend.
 
-        Both come together for a single step only, whose row and answer then stand side by side; `wait` has not seen
-        that answer. `open` are all unanswered asks of the log.
+        Both come together for a single step only: then its row and its answer are returned, side by side, and `wait`
+        has seen neither. `open` are all unanswered asks of the log.
         """
         ...
 
@@ -81,6 +83,7 @@ class Cursor:
         self.is_cancel_due = False
         self.closed: BaseException | None = None
         self.closed_line = ""
+        self._forks: list[int] | None = None  # where they are; a run has them from its birth on or never
         self._pass_bookkeeping()
 
     @property
@@ -135,6 +138,11 @@ class Cursor:
             self.unsent.append(ticket)
         return ticket
 
+    def is_in_the_log(self) -> bool:
+        """Whether the next ask of the code meets a row; asked right before it is made."""
+        self._pass_bookkeeping()
+        return self.position < len(self.rows)
+
     def is_next(self, kind: str, name: str) -> bool:
         """Whether the log goes on, and with this very row: for what old histories do not have (`patched`)."""
         self._pass_bookkeeping()
@@ -142,6 +150,17 @@ class Cursor:
             return True
         row = self.rows[self.position]
         return row.kind == kind and row.name == name
+
+    def forks_ahead(self) -> list[Row]:
+        """The `forked` rows that the code has not come past."""
+        if self._forks is None:
+            self._forks = [place for place, row in enumerate(self.rows) if row.kind == "forked"]
+        if not self._forks:
+            return []
+        position = self.position
+        while position < len(self.rows) and self.rows[position].kind not in SEEN:
+            position += 1
+        return [self.rows[place] for place in self._forks if place >= position]
 
     def drop(self, ticket: Ticket) -> None:
         """The code gives the ask up: whoever does it is told, an answer that still comes is shown to nobody."""
@@ -234,11 +253,8 @@ class Cursor:
                 self.close(Suspended())
             self.rows.extend(rows)
             return
-        rows = self.port.exchange((), wait, self.open)
-        if rows is None:
+        if self.port.exchange((), wait, self.open) is None:
             self.close(Suspended())
-        self.rows.extend(rows)
-        self.position = len(self.rows)
 
     def _walk(self) -> None:
         """Over one row of the log while the code waits."""

@@ -10,7 +10,8 @@ from durable_nb.engine.cursor import Cursor, Suspended, Ticket
 from durable_nb.engine.mismatch import Mismatch
 from durable_nb.errors import Cancelled
 from durable_nb.history.calls import Ask
-from durable_nb.history.events import Row
+from durable_nb.history.events import Forked, Row
+from durable_nb.history.wire import event_of
 
 # What the present code is inside of: a Turn (flow code), a step's place, or None. Flows and runtime set it.
 place: ContextVar[Any] = ContextVar("durable_nb_place", default=None)
@@ -28,8 +29,8 @@ class Turn:
     """The code of a run while it runs: who it is, its cursor, and what is kept for it until the turn is over."""
 
     __slots__ = (
-        "chance", "cursor", "execution", "handed", "id", "loop", "patches", "raised", "reader", "run_uid", "sink", "state",
-        "taken", "version",
+        "chance", "chance_of", "cursor", "execution", "handed", "id", "loop", "patches", "raised", "reader", "run_uid", "sink",
+        "state", "taken", "version",
     )  # fmt: skip
 
     def __init__(self, id: str, run_uid: str, execution: int, version: str | None, cursor: Cursor, reader: Any) -> None:
@@ -40,6 +41,7 @@ class Turn:
         self.cursor = cursor
         self.reader = reader  # values in and out of the log, given by whoever carries the run
         self.chance: Any = None  # the run's one random.Random, made on first use
+        self.chance_of = ""  # whose uid has seeded it
         self.sink: Any = None  # where its output goes
         self.loop: Any = None  # of an async flow
         self.state: dict[str, Any] = {}  # the run's own data as the code sees it: key -> Value
@@ -47,6 +49,15 @@ class Turn:
         self.patches: dict[str, bool] = {}
         self.raised: dict[int, BaseException] = {}  # answer's seq -> the exception the code got for it
         self.handed: dict[int, Any] = {}  # answer's seq -> a large value that need not be read from the log
+
+    @property
+    def seed(self) -> str:
+        """The uid that chance is drawn with here: what was copied from another run was drawn with that one's."""
+        for row in self.cursor.forks_ahead():
+            event = event_of(row)
+            assert isinstance(event, Forked)
+            return event.uid
+        return self.run_uid
 
     def call(self, ask: Ask) -> Row:
         """Ask and wait, in an async flow too: its other tasks stand still meanwhile."""

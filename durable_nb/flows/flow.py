@@ -13,6 +13,7 @@ from durable_nb.flows.advice import advise
 from durable_nb.flows.futures import Future
 from durable_nb.flows.host import StartOptions, current_host
 from durable_nb.flows.place import step_place, turn_here, turn_or_none
+from durable_nb.flows.policy import checked_priority
 from durable_nb.flows.registry import public_name, register
 from durable_nb.flows.run import Run, checked_id
 from durable_nb.flows.signature import Arguments
@@ -43,10 +44,15 @@ class Flow(Generic[P, R]):
         return Run(checked_id(id), self, self.options_)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Carry a new run with an automatic id here and return its result; in a flow, call it as a child."""
+        """Carry a new run with an automatic id here and return its result; in a flow, call it as a child.
+
+        An async flow is begun in the background and the run returned: `await` it.
+        """
         turn = self._turn()
         if turn is not None:
             return children.call(turn, self, None, args, kwargs, self.options_)  # type: ignore[no-any-return]
+        if self.is_async:
+            return self.start(*args, **kwargs)  # type: ignore[return-value]
         result: R = current_host().carry(self, None, args, kwargs, self.options_)
         return result
 
@@ -79,13 +85,23 @@ class Flow(Generic[P, R]):
         return turn_or_none()
 
     def options(
-        self, *, on_conflict: str = "match", delay: Duration | None = None, version: str | None = None
+        self,
+        *,
+        on_conflict: str = "match",
+        delay: Duration | None = None,
+        version: str | None = None,
+        priority: int | None = None,
     ) -> "Flow[P, R]":
-        """The same flow, started in another way."""
+        """The same flow, started in another way. Runs and steps of a higher priority go before others; 0 is usual."""
         if on_conflict not in _POLICIES:
             raise BadOption(f"on_conflict={on_conflict!r}: it is one of {', '.join(_POLICIES)}")
         wait = seconds(delay) if delay is not None else self.options_.delay
-        options = StartOptions(on_conflict, wait, version if version is not None else self.options_.version)
+        options = StartOptions(
+            on_conflict,
+            wait,
+            version if version is not None else self.options_.version,
+            checked_priority(priority) if priority is not None else self.options_.priority,
+        )
         return Flow(self.function, self.name, options, self.owner)
 
     def __get__(self, instance: Any, owner: type | None = None) -> "Flow[..., R]":

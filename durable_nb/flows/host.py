@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 from durable_nb.errors import LogClosed
 from durable_nb.history.events import AnyEvent
-from durable_nb.stores.shapes import OutputRecord, RunRecord
+from durable_nb.stores.shapes import OutputRecord, Query, RunRecord
 
 
 class StartOptions(NamedTuple):
@@ -14,6 +14,7 @@ class StartOptions(NamedTuple):
     on_conflict: str = "match"
     delay: float = 0.0
     version: str | None = None
+    priority: int | None = None  # None = that of the run it is a child of, else 0
 
 
 class Host(Protocol):
@@ -68,6 +69,28 @@ class Host(Protocol):
     def retry(self, id: str, redo: bool) -> None: ...
 
     def delete(self, id: str, force: bool) -> None: ...
+
+    def fork(self, id: str, at: int | None, new_id: str | None, signals: str) -> Any: ...
+
+    def forks(self, id: str) -> list[str]: ...
+
+    def upgrade(self, id: str) -> None: ...
+
+    def tree(self, id: str) -> str: ...
+
+    def find(self, query: Query) -> list[RunRecord]:
+        """A page of runs."""
+        ...
+
+    def count(self, query: Query) -> int: ...
+
+    def for_each(
+        self, ids: Sequence[str], verb: str, dry_run: bool, given: dict[str, Any]
+    ) -> list[tuple[str, str | None]]:
+        """Do something with each of the runs, or say what would come of it: (id, why not)."""
+        ...
+
+    def now(self) -> float: ...
 
     def follow(self, id: str) -> Any: ...
 

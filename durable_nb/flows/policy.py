@@ -1,13 +1,15 @@
 """What may be said about a step: how often, how long, where. Pure values and one decision."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from durable_nb.durations import Duration, seconds
 from durable_nb.errors import BadOption, StepTimeout, Unstorable
+from durable_nb.flows.queue import Queue
 
+ANY = "any"  # the tag of a process that takes every step
 ErrorClasses = tuple[type[BaseException], ...]
 
 
@@ -75,11 +77,23 @@ class StepOptions:
     isolate: bool = False
     codec: str | None = None
     check_arguments: bool = True
+    tag: str = ""
+    session: str = ""
+    queue: str = ""
+    priority: int | None = None
+    key: Callable[..., Any] | None = None  # of the queue: whose turn a call is, from its arguments
+
+    @property
+    def is_routed(self) -> bool:
+        """Whether somebody decides who may begin the step, and when."""
+        return bool(self.tag or self.session or self.queue)
 
 
 def step_options(before: StepOptions, **given: Any) -> StepOptions:
     """`before` with what is given; unknown names are refused."""
-    known = {"retry", "timeout", "delay", "isolate", "codec", "check_arguments"}
+    known = {
+        "retry", "timeout", "delay", "tag", "session", "isolate", "queue", "priority", "codec", "check_arguments"
+    }  # fmt: skip
     unknown = sorted(set(given) - known)
     if unknown:
         raise BadOption(f"a step has no option {', '.join(unknown)}; it has {', '.join(sorted(known | {'name'}))}")
@@ -92,6 +106,7 @@ def step_options(before: StepOptions, **given: Any) -> StepOptions:
     for name in ("isolate", "check_arguments"):
         if not isinstance(given.get(name, False), bool):
             raise BadOption(f"{name}={given[name]!r}: it is True or False")
+    queue = _queue(given["queue"]) if "queue" in given else (before.queue, before.key)
     return StepOptions(
         retry=retry,
         timeout=timeout if timeout is not None or retry.timeout is None else seconds(retry.timeout),
@@ -99,7 +114,47 @@ def step_options(before: StepOptions, **given: Any) -> StepOptions:
         isolate=given.get("isolate", before.isolate),
         codec=given.get("codec", before.codec),
         check_arguments=given.get("check_arguments", before.check_arguments),
+        tag=checked_tag(given["tag"]) if "tag" in given else before.tag,
+        session=_name("session", given["session"], 200) if "session" in given else before.session,
+        queue=queue[0],
+        priority=checked_priority(given["priority"]) if "priority" in given else before.priority,
+        key=queue[1],
     )
+
+
+def checked_tag(given: Any) -> str:
+    """The tag of a step, "" for none."""
+    if given == ANY:
+        raise BadOption(f'tag="{ANY}" is for workers that take every step; leave the tag out, or name one')
+    return _name("tag", given, 100)
+
+
+def checked_tags(given: Any) -> tuple[str, ...]:
+    """The tags of a process, whose steps it takes beside those that have none; "any" takes every step."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise BadOption(f'tags={given!r}: give the tags in a list or tuple, such as ("gpu",)')
+    return tuple(dict.fromkeys(name for name in (_name("tags", each, 100) for each in given) if name))
+
+
+def checked_priority(given: Any) -> int | None:
+    """Higher goes first; None = what it is part of decides."""
+    if given is not None and (isinstance(given, bool) or not isinstance(given, int) or abs(given) > 1_000_000):
+        raise BadOption(f"priority={given!r}: it is a whole number; the higher goes first, 0 is usual")
+    return given
+
+
+def _queue(given: Any) -> tuple[str, Callable[..., Any] | None]:
+    if isinstance(given, Queue):
+        return given.name, given.key
+    return _name("queue", given, 100), None
+
+
+def _name(option: str, given: Any, limit: int) -> str:
+    if given is None:
+        return ""
+    if not isinstance(given, str) or not 1 <= len(given) <= limit or not given.isprintable():
+        raise BadOption(f"{option}={given!r}: it is a text of 1 to {limit} printable characters")
+    return given
 
 
 def _retry(given: Any) -> Retry:

@@ -86,8 +86,9 @@ def random() -> chance.Random:
 
 
 def _chance(turn: Turn) -> chance.Random:
-    if turn.chance is None:
-        turn.chance = chance.Random(f"{turn.run_uid}/{turn.execution}")
+    seed = turn.seed
+    if turn.chance_of != seed:
+        turn.chance, turn.chance_of = chance.Random(f"{seed}/{turn.execution}"), seed
     generator: chance.Random = turn.chance
     return generator
 

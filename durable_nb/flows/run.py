@@ -45,13 +45,23 @@ class Run:
 
     @property
     def host(self) -> Host:
+        """The log of the run. Not for flow code: a replay would find something else there."""
+        if turn_or_none() is not None:
+            raise NotInFlow(
+                f"of another run a flow can use start, signal, cancel and result, at {calling_line()}; do this in a step"
+            )
         return self._host or current_host()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Start or attach, carry the run here, and return its result; in a flow, call it as a child."""
+        """Start or attach, carry the run here, and return its result; in a flow, call it as a child.
+
+        An async flow is begun in the background and the run returned: `await` it.
+        """
         turn = turn_or_none()
         if turn is not None:
             return children.call(turn, self._flow, self.id, args, kwargs, self._options)
+        if self._flow.is_async:
+            return self.start(*args, **kwargs)
         return self.host.carry(self._flow, self.id, args, kwargs, self._options)
 
     def start(self, *args: Any, **kwargs: Any) -> "Run":
@@ -111,6 +121,10 @@ class Run:
         """The runs that it called or started, oldest first."""
         return [Run(id, host=self._host) for id in self.host.children(self.id)]
 
+    def tree(self) -> str:
+        """The run and all below it, a line for each."""
+        return self.host.tree(self.id)
+
     def result(self, timeout: Duration | None = None) -> Any:
         """Wait for the end: the flow's value, or its failure raised; TimeoutError when it takes longer."""
         turn = turn_or_none()
@@ -120,7 +134,6 @@ class Run:
 
     def wait_for_note(self, after: Any = None, timeout: Duration | None = None) -> Any:
         """Wait until the note is another one than `after`, and return it; TimeoutError when it takes longer."""
-        self._refuse_in_flow()
         return self.host.wait_for_note(self.id, after, None if timeout is None else seconds(timeout))
 
     def signal(self, name: str, value: Any = None, key: str | None = None, before_start: bool = False) -> str:
@@ -145,7 +158,6 @@ class Run:
 
     def terminate(self, reason: str = "") -> None:
         """End the run at once, without clean-up."""
-        self._refuse_in_flow()
         self.host.terminate(self.id, reason)
 
     def why(self) -> str:
@@ -168,6 +180,29 @@ class Run:
     def retry(self, redo: bool = False) -> None:
         """A failed run goes on just before its failure; `redo` repeats steps that had finished after it."""
         self.host.retry(self.id, redo)
+
+    def fork(self, at: int | None = None, id: str | None = None, signals: str = "leave") -> Any:
+        """A second run that goes on from event `at` of this one: `.with_result(…)`, `.preview()`, `.start()`.
+
+        Without `at` from the last event before the failure, or from now. `signals="copy"` takes along those that
+        nobody had received by then.
+        """
+        return self.host.fork(self.id, at, id, signals)
+
+    def upgrade(self) -> None:
+        """Go on with the newest code of the flow; refused, with both sides, when that does not fit the history."""
+        self.host.upgrade(self.id)
+
+    @property
+    def origin(self) -> "Run | None":
+        """The run that this one was forked from; it may have been deleted since."""
+        origin = self.record.origin
+        return None if origin is None else Run(origin, host=self._host)
+
+    @property
+    def forks(self) -> "list[Run]":
+        """The runs that were forked from this one, oldest first."""
+        return [Run(id, host=self._host) for id in self.host.forks(self.id)]
 
     def delete(self, force: bool = False) -> None:
         """Remove the ended run from the log; `force` removes a live one too."""
@@ -194,29 +229,3 @@ class Run:
     def __repr__(self) -> str:
         name = getattr(self._flow, "name", None)
         return f"<run {self.id!r} of {name}>" if name else f"<run {self.id!r}>"
-
-    def _refuse_in_flow(self) -> None:
-        if turn_or_none() is not None:
-            raise NotInFlow(
-                f"of another run a flow can use start, signal, cancel and result, at {calling_line()}; do this in a step"
-            )
-
-
-class Runs:
-    """`runs["id"]`: a run of the open log."""
-
-    def __getitem__(self, id: str) -> Run:
-        if turn_or_none() is not None:
-            raise NotInFlow(f"runs[…] does not work in a flow, at {calling_line()}; do it in a step")
-        host = current_host()
-        return Run(host.record(checked_id_or_child(id)).id, host=host)
-
-
-def checked_id_or_child(id: object) -> str:
-    """An id to look for; children's ids have slashes."""
-    if not isinstance(id, str):
-        raise TypeError(f"a run id is text, not {type(id).__name__}")
-    return id
-
-
-runs = Runs()

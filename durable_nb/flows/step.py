@@ -14,6 +14,7 @@ from durable_nb.flows.outcome import outcome_of
 from durable_nb.flows.place import turn_here, turn_or_none
 from durable_nb.flows.policy import Retry, StepOptions, step_options
 from durable_nb.flows.primitives import signal
+from durable_nb.flows.queue import Queue, queue_of
 from durable_nb.flows.registry import public_name, register
 from durable_nb.flows.signature import Arguments
 from durable_nb.history import calls
@@ -26,7 +27,7 @@ R = TypeVar("R")
 class Use:
     """One call of a step, as the runtime performs it."""
 
-    __slots__ = ("args", "elsewhere", "is_direct", "kwargs", "large", "named", "step")
+    __slots__ = ("args", "elsewhere", "is_direct", "kwargs", "large", "named", "queue_key", "step")
 
     def __init__(self, step: "Step[..., Any]", args: Any, kwargs: Any, named: dict[str, Any], elsewhere: bool) -> None:
         self.large: dict[str, bytes] | None = None  # arguments that go to the store with the ask, not with each replay
@@ -36,6 +37,7 @@ class Use:
         self.kwargs = kwargs
         self.named = named
         self.elsewhere = elsewhere
+        self.queue_key = ""  # whose turn it is in the queue
 
     @property
     def check_arguments(self) -> bool:
@@ -55,7 +57,7 @@ class Step(Generic[P, R]):
         self.options_ = options
         self.instance = instance
         self.is_async = inspect.iscoroutinefunction(function)
-        self.runs_elsewhere = self.is_async or options.timeout is not None or options.isolate
+        self.runs_elsewhere = self.is_async or options.timeout is not None or options.isolate or options.is_routed
         self.arguments = Arguments(function, f"step `{name}`", skip_self=instance is not None)
         self._arguments_of_method: Arguments | None = None
 
@@ -143,15 +145,25 @@ class Step(Generic[P, R]):
     def _ask(self, turn: Turn, args: Any, kwargs: Any, elsewhere: bool) -> calls.Ask:
         named = self.arguments.named(args, kwargs)
         use = Use(self, args, kwargs, named, elsewhere)
-        json = plain_json(named) if self.options_.codec is None else None
-        if json is not None and len(json) < 65536 and not self.options_.delay:
+        options = self.options_
+        json = plain_json(named) if options.codec is None and not (elsewhere and options.is_routed) else None
+        if json is not None and len(json) < 65536 and not options.delay:
             use.is_direct = not elsewhere
             return calls.Ask("step", self.name, calls.plain_step(json, elsewhere), use)
         turn.reader.check_handed(turn, named, self.name)
         use.large = {}
-        value = turn.reader.keep_arguments(named, f"step `{self.name}`", self.options_.codec, use.large)
-        due = turn.reader.now() + self.options_.delay if self.options_.delay else None
-        return calls.Ask("step", self.name, calls.encode(calls.StepCall(value, due, elsewhere)), use)
+        value = turn.reader.keep_arguments(named, f"step `{self.name}`", options.codec, use.large)
+        due = turn.reader.now() + options.delay if options.delay else None
+        if options.queue:
+            use.queue_key = self._queue_key(args, kwargs)
+        call = calls.StepCall(value, due, elsewhere, options.tag, options.session, options.queue)
+        return calls.Ask("step", self.name, calls.encode(call), use)
+
+    def _queue_key(self, args: Any, kwargs: Any) -> str:
+        """Whose turn the call is: what the queue's function makes of the arguments, as text."""
+        queue = queue_of(self.options_.queue)
+        key = queue.key if queue is not None else self.options_.key
+        return "" if key is None else str(key(*args, **kwargs))[:200]
 
 
 @overload
@@ -164,7 +176,11 @@ def step(
     retry: int | Retry | dict[str, Any] | None = None,
     timeout: Duration | None = None,
     delay: Duration | None = None,
+    tag: str | None = None,
+    session: str | None = None,
     isolate: bool = False,
+    queue: Queue | str | None = None,
+    priority: int | None = None,
     name: str | None = None,
     codec: str | None = None,
     check_arguments: bool = True,

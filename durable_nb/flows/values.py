@@ -35,6 +35,20 @@ class _Kept(Protocol):
     def code(self, digest: str) -> CodeRecord | None: ...
 
 
+class _Reading:
+    """What is kept already; nothing is added."""
+
+    def __init__(self, kept: _Kept) -> None:
+        self.payload = kept.payload
+        self.code = kept.code
+
+    def put_payload(self, digest: str, size: int, chunks: list[tuple[str, bytes]]) -> None:
+        """Not for a replay, which has no place to refer to it from."""
+
+    def put_code(self, code: CodeRecord) -> None:
+        """Nor this."""
+
+
 class OriginalTraceback(DurableError):
     """Where a logged failure came from, as text: the cause of every exception that is raised from the log."""
 
@@ -51,6 +65,13 @@ class Values:
         self._log = log_uid
         self.is_trusted = True
         self.classes = Classes(payloads, self)
+
+    def reading(self) -> "Values":
+        """The same values for code that is only replayed: what it keeps goes nowhere."""
+        made = Values(_Reading(self._payloads), self._signer, self._log)
+        made.is_trusted = self.is_trusted
+        made.classes.now, made.classes.resolve = self.classes.now, self.classes.resolve
+        return made
 
     def keep(self, value: object, what: str, codec_name: str | None = None, large: Large | None = None) -> Value:
         """The value's form in the log, without its mark.
@@ -166,6 +187,18 @@ class Values:
             value = part.error if isinstance(part, Failure) else part
             if isinstance(value, Value) and value.codec != SAFE:
                 self._check(value, uid, row.seq, row.kind, f"event {row.seq}")
+
+    def of_log(self, uid: str) -> "Values":
+        """For values that another log of this user has signed."""
+        return Values(self._payloads, self._signer, uid)
+
+    def seal(self, digest: str) -> str:
+        """The mark of a file that leaves the log."""
+        return self._signer.sign("export", digest)
+
+    def is_sealed(self, digest: str, seal: str) -> bool:
+        """Whether this key has sealed the file."""
+        return self._signer.verify(seal, "export", digest)
 
     def sign_code(self, kind: str, name: str, digest: str) -> str:
         return self._signer.sign(self._log, "code", kind, name, digest)

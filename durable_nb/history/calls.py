@@ -16,11 +16,14 @@ _COMPARED = 64 * 1024  # arguments above this size are compared by nothing but t
 
 
 class StepCall(Struct, frozen=True, omit_defaults=True):
-    """A step with its arguments by name. `due` and `elsewhere` are policy and never compared."""
+    """A step with its arguments by name. `due`, `elsewhere` and `queue` are policy and never compared."""
 
     arguments: Value
     due: float | None = None
     elsewhere: bool = False
+    tag: str = ""
+    session: str = ""
+    queue: str = ""
 
 
 class TimerCall(Struct, frozen=True):
@@ -94,19 +97,28 @@ def difference(ask: Ask, row: Row, check_arguments: bool = True) -> str | None:
         return f"the log has a {row.kind}, the code asks for a {ask.kind}"
     if row.name != ask.name:
         return f"the log has {row.kind} `{row.name}`, the code asks for `{ask.name}`"
-    if row.data == ask.data or row.kind in _NEVER_COMPARED or not check_arguments:
+    if row.data == ask.data or row.kind in _NEVER_COMPARED:
         return None
     try:
+        if row.kind == "step":
+            return _step_difference(ask, row, check_arguments)
+        if not check_arguments:
+            return None
         if row.kind in ("child", "start"):
             return _flow_difference(ask, row)
         if row.kind == "set":
             return argument_difference(_held(ask.data), _held(row.data))
-        if row.kind != "step":
-            return _run_difference(ask, row)
-        logged = _step_decoder.decode(row.data).arguments
-        return argument_difference(_step_decoder.decode(ask.data).arguments, logged)
+        return _run_difference(ask, row)
     except (msgspec.MsgspecError, UnicodeDecodeError, Corrupt) as error:
         return f"the arguments in the log cannot be read: {error}"
+
+
+def _step_difference(ask: Ask, row: Row, check_arguments: bool) -> str | None:
+    logged, asked = _step_decoder.decode(row.data), _step_decoder.decode(ask.data)
+    for what, before, now in (("tag", logged.tag, asked.tag), ("session", logged.session, asked.session)):
+        if before != now:
+            return f"the {what} was {before!r} and is now {now!r}"
+    return argument_difference(asked.arguments, logged.arguments) if check_arguments else None
 
 
 def _flow_difference(ask: Ask, row: Row) -> str | None:

@@ -64,6 +64,9 @@ class StepAsked(Event, frozen=True, kw_only=True):
     arguments: Value
     due: float | None = None
     elsewhere: bool = False
+    tag: str = ""
+    session: str = ""
+    queue: str = ""
 
 
 class TimerAsked(Event, frozen=True, kw_only=True):

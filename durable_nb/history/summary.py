@@ -93,7 +93,7 @@ def asks(rows: Iterable[e.Row]) -> dict[int, Asked]:
             _set_aside(found, row)
         elif row.kind == "drop" and row.ref in found:
             found[row.ref].is_dropped = True
-        elif row.kind == "resumed":
+        elif row.kind in ("resumed", "forked"):
             for asked in found.values():
                 _forgive(asked)
         elif row.ref is not None and row.ref in found:

@@ -109,7 +109,8 @@ class Asking:
         except DurableError as error:
             self._refuse(number, error)
             return
-        self.starts.append(new._replace(parent=record.key, parent_ask=number))
+        priority = new.priority if begin.options.priority is not None else record.priority
+        self.starts.append(new._replace(parent=record.key, parent_ask=number, priority=priority))
         if is_awaited:
             self.watches.append((id, number))
         else:

@@ -20,6 +20,7 @@ from durable_nb.history.summary import Asked, asks
 from durable_nb.runtime.lease import Lease
 from durable_nb.runtime.options import CRASHES
 
+_FORGIVING = ("retried", "resumed", "forked")
 _SCALARS = frozenset({int, str, float, bool, type(None)})
 
 
@@ -48,7 +49,7 @@ def attempt_here(lease: Lease, row: Row, ask: Ask, is_fresh: bool) -> Row | None
 
 def so_far(lease: Lease, row: Row) -> Asked:
     """What the log knows of the ask: its attempts, and what a person has done since."""
-    found = [one for one in lease.log if one.seq == row.seq or one.ref == row.seq or one.kind in ("retried", "resumed")]
+    found = [one for one in lease.log if one.seq == row.seq or one.ref == row.seq or one.kind in _FORGIVING]
     return asks(found)[row.seq]
 
 

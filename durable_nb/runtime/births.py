@@ -23,7 +23,12 @@ class Nursery(Protocol):
 
 def child_id(record: RunRecord, ask: int) -> str:
     """The name of a child that was given none: its parent's, the execution where it is not the first, and the ask."""
-    return f"{record.id}/{ask}" if record.execution == 1 else f"{record.id}/{record.execution}.{ask}"
+    return child_name(record.id, record.execution, ask)
+
+
+def child_name(id: str, execution: int, ask: int) -> str:
+    """The same for a run that has no row yet."""
+    return f"{id}/{ask}" if execution == 1 else f"{id}/{execution}.{ask}"
 
 
 def new_run(log: Nursery, begin: Begin, id: str, uid: str, now: float) -> NewRun:
@@ -43,6 +48,7 @@ def new_run(log: Nursery, begin: Begin, id: str, uid: str, now: float) -> NewRun
         ready_at=now + options.delay,
         owner=None,
         payloads=tuple(sorted(set(payloads(arguments)))),
+        priority=options.priority or 0,
     )
 
 

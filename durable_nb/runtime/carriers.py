@@ -40,10 +40,7 @@ class Carriers:
             return
         with self._lock:
             self._is_dirty = True
-            if self._idle:
-                self._news.notify()
-            elif self._may_begin():
-                self._begin_thread()
+            self._call_for_a_thread()
 
     def has_room(self) -> bool:
         """Whether a run that starts now would be carried soon; then it may be born leased and skip the claim.
@@ -57,10 +54,7 @@ class Carriers:
         """Carry this run, which is leased by us already."""
         with self._lock:
             self._local.append((record, log))
-            if self._idle:
-                self._news.notify()
-            elif self._may_begin():
-                self._begin_thread()
+            self._call_for_a_thread()
 
     def claim(self, limit: int) -> list[RunRecord]:
         """Lease runs that are due, unless this process may or should not carry any."""
@@ -88,6 +82,20 @@ class Carriers:
         with self._lock:
             if self.has_backlog and not self._idle and not self._is_stopping and self._may_begin():
                 self._begin_thread()
+
+    def is_crowded(self) -> bool:
+        """Whether the calling thread is one of these, and runs wait for one."""
+        return self.has_backlog and not self._idle and threading.current_thread() in self._threads
+
+    def _call_for_a_thread(self) -> None:
+        """One that is idle, a new one, or the first whose run only waits in place."""
+        if self._idle:
+            self._news.notify()
+        elif self._may_begin():
+            self._begin_thread()
+        else:
+            for lease in list(self._carrying.leases.values()):
+                lease.nudge.set()
 
     def _may_begin(self) -> bool:
         return len(self._threads) - self._lent() < self._limit and len(self._threads) < self._most

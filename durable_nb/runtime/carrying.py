@@ -69,6 +69,9 @@ class Carrying:
             except LogError as broken:
                 lease.broken = broken
                 close(lease)
+            except BaseException:
+                close(lease)  # left to the collector, its clean-up would ask in the turn of whatever run comes next
+                raise
             finally:
                 self.leases.pop(record.key, None)
                 shared.news.announce(record.key)

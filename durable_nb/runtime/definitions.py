@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 
 from durable_nb.codec.digest import digest_bytes
-from durable_nb.durations import seconds
 from durable_nb.errors import Corrupt, DurableError, Uncapturable, UnknownCode, Untrusted
 from durable_nb.flows import registry
 from durable_nb.flows.code import Code, is_bundle, references
 from durable_nb.flows.flow import Flow
 from durable_nb.flows.host import StartOptions
 from durable_nb.flows.place import turn_or_none
-from durable_nb.flows.policy import NEVER, Retry, StepOptions
+from durable_nb.flows.policy import NEVER
+from durable_nb.flows.queue import queue_of
 from durable_nb.flows.source.bundle import bundle
 from durable_nb.flows.source.capture import capture_watched
 from durable_nb.flows.source.identity import refer
@@ -24,25 +24,9 @@ from durable_nb.flows.source.travelling import digest_of
 from durable_nb.flows.source.watched import Watched
 from durable_nb.flows.step import Step
 from durable_nb.flows.values import Values
+from durable_nb.runtime.given import Given, given_of, options_of, policy, with_policy
 from durable_nb.stores.protocol import Store
 from durable_nb.stores.shapes import CodeRecord, RunRecord
-
-
-class _Given(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The options of a step, in seconds; the classes of its errors are in the document. Read for ever: add, never rename."""
-
-    max_attempts: int = 1
-    first: float = 1.0
-    factor: float = 2.0
-    max: float = 60.0
-    jitter: float = 0.1
-    attempt_timeout: float | None = None
-    total_timeout: float | None = None
-    timeout: float | None = None
-    delay: float = 0.0
-    isolate: bool = False
-    codec: str | None = None
-    check_arguments: bool = True
 
 
 _logger = logging.getLogger("durable_nb.definitions")
@@ -52,7 +36,7 @@ class _Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the log keeps of a definition: its code document, and the options it was defined with."""
 
     document: msgspec.Raw
-    given: _Given = _Given()
+    given: Given = Given()
 
 
 class Late:
@@ -129,7 +113,7 @@ class Definitions:
                 return flow, False
             if _is_importable(flow):
                 return flow, True
-        return self._from_log(record), False
+        return self.pinned(record), False
 
     def registered(self, record: RunRecord) -> Flow[..., Any] | None:
         """The flow of that name in this process."""
@@ -163,6 +147,19 @@ class Definitions:
         restored: Step[..., Any] = self._restore(record)
         return restored
 
+    def policy(self, step: Step[..., Any]) -> bytes:
+        """The options of one call, for whoever performs it; empty where they are those that the step was defined with."""
+        known = registry.lookup("step", step.name)
+        is_as_defined = isinstance(known, Step) and (known is step or known.options_ == step.options_)
+        return b"{}" if is_as_defined else policy(step.options_)
+
+    def step_of(self, name: str, policy: bytes) -> Step[..., Any]:
+        """The step of that name, with the options of one call."""
+        step = self.step(name)
+        if policy == b"{}":
+            return step
+        return Step(step.function, step.name, with_policy(step.options_, policy), step.instance, step.owner)
+
     def flow(self, name: str) -> Flow[..., Any]:
         """The newest flow of that name: registered here, else the newest in the log."""
         found = registry.lookup("flow", name)
@@ -188,7 +185,8 @@ class Definitions:
                 said.append(str(error))
         return said
 
-    def _from_log(self, record: RunRecord) -> Flow[..., Any]:
+    def pinned(self, record: RunRecord) -> Flow[..., Any]:
+        """The flow as the run is pinned to it, from the log."""
         stored = self._store.code(record.code)
         if stored is None:
             raise UnknownCode(
@@ -222,9 +220,9 @@ class Definitions:
             owner, function = function() if is_bundle(document) else (None, function)
             return Flow(function, record.name, StartOptions(), owner)
         if not is_bundle(document):
-            return Step(function, record.name, _options(envelope.given, NEVER.retry_on, NEVER.give_up_on))
-        function, retry_on, give_up_on, owner = function()
-        return Step(function, record.name, _options(envelope.given, retry_on, give_up_on), owner=owner)
+            return Step(function, record.name, options_of(envelope.given, NEVER.retry_on, NEVER.give_up_on))
+        function, retry_on, give_up_on, owner, key = function()
+        return Step(function, record.name, options_of(envelope.given, retry_on, give_up_on, key), owner=owner)
 
     def _resolve(self, kind: str, name: str) -> object:
         if kind == "step":
@@ -307,9 +305,11 @@ def _root(flow: Flow[..., Any]) -> Callable[..., Any]:
 
 
 def _step_root(step: Step[..., Any]) -> Callable[..., Any]:
-    """The function to capture. With classes of errors or of its own, one that gives them too: so they are the very same."""
+    """The function to capture. With classes of errors or of its own, or a queue's key, one that gives them too."""
     retry = step.options_.retry
-    if step.owner is None and (retry.retry_on, retry.give_up_on) == (NEVER.retry_on, NEVER.give_up_on):
+    queue = queue_of(step.options_.queue)
+    key = queue.key if queue is not None else step.options_.key
+    if key is None and step.owner is None and (retry.retry_on, retry.give_up_on) == (NEVER.retry_on, NEVER.give_up_on):
         return step.function
     return _bundled(
         "step_and_errors",
@@ -318,6 +318,7 @@ def _step_root(step: Step[..., Any]) -> Callable[..., Any]:
         retry_on=retry.retry_on,
         give_up_on=retry.give_up_on,
         owner=step.owner,
+        key=key,
     )
 
 
@@ -332,41 +333,8 @@ def _bundled(name: str, module: str, **content: Any) -> Callable[..., Any]:
 _bundles: dict[tuple[Any, ...], Callable[..., Any]] = {}
 
 
-def _options(given: _Given, retry_on: Any, give_up_on: Any) -> StepOptions:
-    retry = Retry(
-        max_attempts=given.max_attempts,
-        first=given.first,
-        factor=given.factor,
-        max=given.max,
-        jitter=given.jitter,
-        timeout=given.attempt_timeout,
-        total_timeout=given.total_timeout,
-        retry_on=retry_on,
-        give_up_on=give_up_on,
-    )
-    return StepOptions(retry, given.timeout, given.delay, given.isolate, given.codec, given.check_arguments)
-
-
-def _given(options: StepOptions) -> _Given:
-    retry = options.retry
-    return _Given(
-        max_attempts=retry.max_attempts,
-        first=seconds(retry.first),
-        factor=retry.factor,
-        max=seconds(retry.max),
-        jitter=retry.jitter,
-        attempt_timeout=None if retry.timeout is None else seconds(retry.timeout),
-        total_timeout=None if retry.total_timeout is None else seconds(retry.total_timeout),
-        timeout=options.timeout,
-        delay=options.delay,
-        isolate=options.isolate,
-        codec=options.codec,
-        check_arguments=options.check_arguments,
-    )
-
-
 def _step_envelope(step: Step[..., Any], code: Code) -> _Envelope:
-    return _Envelope(msgspec.Raw(code.document), _given(step.options_))
+    return _Envelope(msgspec.Raw(code.document), given_of(step.options_))
 
 
 def _read(record: CodeRecord) -> _Envelope:

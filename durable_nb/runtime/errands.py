@@ -35,7 +35,7 @@ _logger = logging.getLogger("durable_nb.steps")
 class Job:
     """One attempt of a step, ready to run."""
 
-    __slots__ = ("args", "here", "is_told", "kwargs", "output_lock", "record", "row", "step", "work")
+    __slots__ = ("args", "here", "is_told", "is_unwanted", "kwargs", "output_lock", "record", "row", "step", "work")
 
     def __init__(
         self, record: RunRecord, row: Row, work: WorkRecord, step: Step[..., Any], args: Any, kwargs: Any, is_told: bool
@@ -48,7 +48,14 @@ class Job:
         self.kwargs = kwargs
         self.is_told = is_told  # whether its claim told the run that the attempt has begun; work born claimed did not
         self.here: StepPlace | None = None
+        self.is_unwanted = False
         self.output_lock = threading.Lock()
+
+    def tell(self) -> None:
+        """Nobody waits for it any more: its body is told, and does not begin if it has not."""
+        self.is_unwanted = True
+        if self.here is not None:
+            self.here.stop.is_set = True
 
 
 class Errands:
@@ -67,7 +74,7 @@ class Errands:
     def claim(self, limit: int) -> list[WorkRecord]:
         """Work that is due, ours from now on; what has crashed too often is answered with that, which parks its run."""
         shared = self._shared
-        claimed = shared.store.claim_work(shared.owner, shared.now(), limit, self._begun)
+        claimed = shared.store.claim_work(shared.owner, shared.now(), limit, self._begun, shared.options.tags)
         for work in claimed:
             if work.owner is None:
                 shared.on_mail(work.run)
@@ -82,13 +89,15 @@ class Errands:
         """What is needed to run claimed work; a step that cannot be run here answers with why."""
         shared = self._shared
         record = shared.store.run_by_key(work.run)
-        if record is None or work.owner is None:
+        if work.owner is None:
             return None
-        row = next((row for row in shared.store.history(work.run, work.ask - 1) if row.seq == work.ask), None)
-        if row is None:
+        rows = shared.store.history(work.run, work.ask - 1) if record is not None else []
+        row = next((row for row in rows if row.seq == work.ask), None)
+        if record is None or row is None:
+            shared.store.leave_queue(work, shared.now())
             return None
         try:
-            step = shared.definitions.step(work.name).on_own_object()
+            step = shared.definitions.step_of(work.name, work.data).on_own_object()
             asked = wire.event_of(row)  # Corrupt, which is an answer; another error would end this thread
             if not isinstance(asked, e.StepAsked):
                 raise Corrupt(f"event {row.seq} is no step any more, but {row.kind}")
@@ -107,6 +116,10 @@ class Errands:
         here = StepPlace(record.id, record.uid, record.execution, ask, job.step.name, attempt, self._recall(record.key))
         here.sink = Sink(shared.now, background())
         job.here = here
+        if job.is_unwanted:
+            if job.work.queue or job.work.session:
+                shared.store.leave_queue(job.work, shared.now())
+            return
         try:
             value = self._bounded(job, here)
         except BaseException as error:  # noqa: BLE001 - whatever a body raises is an outcome
@@ -217,7 +230,8 @@ class Errands:
 
     def _finish(self, job: Job, kind: str, data: bytes) -> None:
         shared, work = self._shared, job.work
-        if work.attempt == 1 and kind != "crashed":  # of later ones the inbox has something to tell first
+        is_first = work.attempt == 1 and kind != "crashed"  # of later ones the inbox has something to tell first
+        if is_first and not work.queue and not work.session:  # whose places the store gives back
             answer = Mail(0, kind, work.ask, 1, None, None, data, shared.label, shared.now())
             if shared.deliver(work.run, answer):
                 return

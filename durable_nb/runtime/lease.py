@@ -69,6 +69,7 @@ class Lease:
         self.pending_mail: list[int] = []  # what of them was in the inbox
         self.pending_work: list[Mail] = []  # answers of steps in this process among them: their work is done with
         self.answers: deque[Mail] = deque()  # of steps in this process, which need no inbox
+        self._answers_since = 0.0
         self._takes_answers = True
         self.pending_since = 0.0
         self.step_since = 0.0  # monotonic time at which a step in place began, 0 when none runs
@@ -125,7 +126,7 @@ class Lease:
 
     def _write(self, whole: Sequence[Row], **more: Any) -> int:
         """One commit, with the mail that pending rows have come from."""
-        refers = [(row.seq, name) for row in whole for name in _payloads_of(row)]
+        refers = [(row.seq, name) for row in whole for name in payloads_of(row)]
         taken = [*self.pending_mail, *more.pop("taken", ())]
         dropped = [*(answer.ask for answer in self.pending_work if answer.ask), *more.pop("dropped", ())]
         commit = Commit(
@@ -166,9 +167,25 @@ class Lease:
         with self.lock:
             if not self._takes_answers:
                 return False
+            if not self.answers:
+                self._answers_since = time.monotonic()
             self.answers.append(answer)
         self.nudge.set()
+        self.shared.on_answer()
         return True
+
+    def next_answer(self) -> Mail | None:
+        with self.lock:
+            return self.answers.popleft() if self.answers else None
+
+    def old_answers(self, older_than: float) -> list[Mail]:
+        """Answers that the flow has not taken for so long that they need the inbox: it may compute for hours."""
+        with self.lock:
+            if not self.answers or time.monotonic() - self._answers_since < older_than:
+                return []
+            left = list(self.answers)
+            self.answers.clear()
+        return left
 
     def leftovers(self) -> list[Mail]:
         """Answers of steps in this process that no commit has written: they have to go through the inbox after all."""
@@ -261,7 +278,9 @@ class Lease:
     def look(self) -> None:
         """Read the mail that has come. Orders must not wait for a wait."""
         self.was_told = False
+        known = self.mail_known  # mail up to here may be gone: somebody who held the run before has taken it
         self.inbox.add(self.shared.store.mail(self.record.key, self.inbox.read_to))
+        self.inbox.read_to = max(self.inbox.read_to, known)
         self.follow_orders()
 
     def follow_orders(self) -> None:
@@ -300,7 +319,7 @@ def _grace(rows: Sequence[Row]) -> float | None:
     return event.until if isinstance(event, Cancelling) else None
 
 
-def _payloads_of(row: Row) -> list[str]:
+def payloads_of(row: Row) -> list[str]:
     """The payloads a row refers to, each once."""
     if b'"payload":' not in row.data:
         return []

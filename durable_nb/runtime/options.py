@@ -19,6 +19,7 @@ class RuntimeOptions:
     carriers: int = 4
     workers: int = 32
     clock: Clock = field(default_factory=SystemClock)
+    tags: tuple[str, ...] = ()  # whose steps this process takes beside those without a tag
 
     def __post_init__(self) -> None:
         for name in ("carriers", "workers"):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from durable_nb.engine.cursor import Ticket, Wait
 from durable_nb.errors import Corrupt, LogError, SignalRejected, UnknownCode, Untrusted
 from durable_nb.history import events as e, wire
-from durable_nb.history.events import Row
+from durable_nb.history.events import ANSWERS, Row
 from durable_nb.runtime.asking import Asking
 from durable_nb.runtime.attempts import attempt_here, park_crashed, so_far
 from durable_nb.runtime.lease import Ending, Lease
@@ -25,7 +25,8 @@ class Port:
         self._lease = lease
         self._workers = workers
         self._fresh: set[int] = set()  # asks of this very turn: their first attempt began with their commit
-        self._checked: set[int] = set()  # open steps of which is known that somebody does them
+        self._known: set[int] = set()  # open steps of which is known that somebody does them
+        self._is_looked_over = False  # whether what is open has been looked at, where it was copied
 
     def exchange(self, asks: Sequence[Ticket], wait: Wait | None, open: Mapping[int, Ticket]) -> Sequence[Row] | None:
         lease = self._lease
@@ -41,8 +42,8 @@ class Port:
         except LogError as broken:
             lease.ending = Ending("broken", error=broken)
             return None
-        if rows is not None:
-            lease.interrupts.leave_engine()
+        if rows is not None and (wait is not None or any(row.kind in ANSWERS for row in rows)):
+            lease.interrupts.leave_engine()  # else the code waits, and no line of it comes before the next exchange
         return rows
 
     def _exchange(self, asks: Sequence[Ticket], wait: Wait | None, open: Mapping[int, Ticket]) -> Sequence[Row] | None:
@@ -105,7 +106,9 @@ class Port:
                 continue
         for mail in asking.returned:
             self._lease.inbox.give_back(mail)
-        self._fresh.update(row.seq for row in rows if row.kind == "step")
+        fresh = [row.seq for row in rows if row.kind == "step"]
+        self._fresh.update(fresh)
+        self._known.update(fresh)
         by_seq = {row.seq: row for row in rows}
         for seq, ask in asking.begun.items():
             self._workers.submit(self._lease.record, by_seq[seq], ask)
@@ -118,8 +121,8 @@ class Port:
         """A step that was begun here and is to run elsewhere now (its options have changed) needs its work row."""
         lease = self._lease
         steps = [one for one in tickets if one.ask.kind == "step" and one.row is not None]
-        rows = [one.row for one in steps if one.row is not None and one.row.seq not in self._fresh | self._checked]
-        self._checked.update(row.seq for row in rows)
+        rows = [one.row for one in steps if one.row is not None and one.row.seq not in self._known]
+        self._known.update(row.seq for row in rows)
         rows = [row for row in rows if not self._workers.is_running(lease.record.key, row.seq)]
         if not rows:
             return
@@ -129,8 +132,10 @@ class Port:
         work = []
         for row in rows:
             if row.seq not in known:
-                begun = max((one.number for one in so_far(lease, row).attempts), default=0)
-                work.append(self._workers.new_work(row.seq, asks[row.seq])._replace(owner=None, begun=begun))
+                asked = so_far(lease, row)
+                begun = max((one.number for one in asked.attempts), default=0)
+                due = asked.retry_at if asked.attempts else asked.due
+                work.append(self._workers.new_work(row.seq, asks[row.seq])._replace(owner=None, begun=begun, due=due))
         if work:
             lease.commit([], work=work)
             self._workers.look()
@@ -140,8 +145,13 @@ class Port:
     def _await(self, wait: Wait, open: Mapping[int, Ticket]) -> Sequence[Row] | None:
         """Admit due timers and mail, in their order, until the wait is over; None when it takes too long."""
         lease = self._lease
-        self._ensure_work(wait.tickets)
-        lease.waits = [one.row for one in wait.tickets if one.row is not None]
+        if not self._is_looked_over:
+            self._is_looked_over = True
+            if any(row.kind == "forked" for row in lease.log):  # nobody does what was open when it was copied
+                self._ensure_work([*open.values()])
+        waiting = [one for one in wait.tickets if one.answer is None]  # a replay may have answered some of them by now
+        self._ensure_work(waiting)
+        lease.waits = [one.row for one in waiting if one.row is not None]
         since = time.monotonic()
         timers = sorted(
             (_due(one.row), seq) for seq, one in open.items() if one.row is not None and one.ask.kind == "timer"
@@ -161,9 +171,17 @@ class Port:
             due = timers[0][0] if timers else None
             if lease.grace_until is not None:
                 due = min(due, lease.grace_until) if due is not None else lease.grace_until
-            if not lease.may_wait(due, since):
+            if self._gives_way(wait) or not lease.may_wait(due, since):
                 lease.wake_at = due
                 return None
+
+    def _gives_way(self, wait: Wait) -> bool:
+        """Whether other runs want this thread, and what its own waits for is no step that is under way here."""
+        lease = self._lease
+        if not lease.shared.is_crowded():
+            return False
+        steps = [one.row.seq for one in wait.tickets if one.row is not None and one.ask.kind == "step"]
+        return not any(self._workers.is_running(lease.record.key, seq) for seq in steps)
 
     def _admit(self, wait: Wait, open: Mapping[int, Ticket], timers: list[tuple[float, int]]) -> bool:
         """Show what has come, one by one; True when the wait is over."""
@@ -179,8 +197,7 @@ class Port:
             _, seq = timers.pop(0)
             if seq in open and wait.see(lease.hold(lease.new_row("fired", seq, None, b"{}"))):
                 return True
-        while lease.answers and lease.ending is None:
-            answer = lease.answers.popleft()
+        while lease.ending is None and (answer := lease.next_answer()) is not None:
             found = self._row(answer, open)
             if found is not None and wait.see(lease.hold(found, answer)):
                 return True

@@ -18,6 +18,7 @@ class Reader:
 
     def __init__(self, values: Values, now: Callable[[], float], park: Callable[[str, str], None]) -> None:
         self._values = values
+        self._reading: Values | None = None  # made when a replay needs it
         self._park = park
         self._large: list[tuple[Any, str, str]] = []
         self.now = now
@@ -28,7 +29,11 @@ class Reader:
 
     def keep_own(self, turn: Turn, value: Any, kind: str, what: str) -> Value:
         """The form of a value that lies beside the run (its state, its note), marked for that place."""
-        return self._values.mark(self._values.keep(value, what), turn.run_uid, 0, kind)
+        # What is there already is not put again: it would wait for a commit that refers to it, and none will come.
+        if not turn.cursor.is_in_the_log():
+            return self._values.mark(self._values.keep(value, what), turn.run_uid, 0, kind)
+        values = self._reading = self._reading or self._values.reading()
+        return values.mark(values.keep(value, what), turn.run_uid, 0, kind)
 
     def give_up(self, turn: Turn, error: LogError | UnknownCode | Untrusted) -> NoReturn:
         """What the log holds cannot be read here: the run is parked, the flow's code never sees it."""

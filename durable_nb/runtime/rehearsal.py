@@ -48,6 +48,7 @@ def rehearse(rows: Sequence[e.Row], flow: Any, run: Who, values: Values) -> tupl
     """One turn over the rows, and what is wrong with it: None when the code fits the history."""
     kept = effective(rows)
     own = [row for row in kept if row.kind not in e.ENDINGS]
+    values = values.reading()
     reader = Reader(values, lambda: own[-1].at, lambda reason, sentence: None)
     turn = Turn(run.id, run.uid, run.execution, run.version, Cursor(own, Replayer()), reader)
     turn.sink = Silence()

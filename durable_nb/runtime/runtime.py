@@ -26,8 +26,9 @@ class Runtime:
         self.workers = Workers(shared, options.workers if options.carriers else 0)
         self.carrying = Carrying(shared, self.workers)
         self.carriers = Carriers(shared, self.carrying, options.carriers, options.workers)
-        self._flusher = Flusher(shared, self.carrying.leases)
+        self._flusher = Flusher(shared, self.carrying.leases, self.workers.post)
         self.watcher = Watcher(shared, self)
+        shared.is_crowded = self.carriers.is_crowded
         shared.on_due = self.watcher.note_due
         shared.on_answer = self._flusher.wake
         shared.on_mail = self.has_mail
@@ -72,9 +73,13 @@ class Runtime:
         self.carriers.relieve()
         return self.carriers.has_backlog
 
+    def heed(self) -> None:
+        self.workers.heed()
+
     def look_after(self) -> bool:
-        """Free what dead owners held; give back what could not be given back before. True when anything was."""
-        is_freed = bool(self.shared.store.bury(self.shared.now()))
+        """Free what dead owners held, or queues let in by now; give back what could not be given back. True when anything was."""
+        is_freed = self.shared.put_queues()
+        is_freed = bool(self.shared.store.bury(self.shared.now())) or is_freed
         is_freed = self.carrying.give_back() or is_freed
         if is_freed:
             self.ring()

@@ -7,7 +7,7 @@ import msgspec
 from durable_nb.codec.values import plain_json
 from durable_nb.engine import turn as t
 from durable_nb.engine.cursor import Ticket
-from durable_nb.errors import DurableError
+from durable_nb.errors import Corrupt, DurableError
 from durable_nb.history import events as e, wire
 from durable_nb.history.events import Row
 from durable_nb.history.values import plain
@@ -115,7 +115,7 @@ def _continued(lease: Lease, args: tuple[Any, ...], kwargs: dict[str, Any], unse
         seq=base + 1, at=at, flow=record.flow, code=code, mark="", arguments=arguments, version=version, state=state
     )
     rows += [wire.row_of(e.Continued(seq=base, at=at)), wire.row_of(started)]
-    parts["next"] = Execution(base, code, version, wire.encode_value(arguments))
+    parts["next"] = Execution(base, code, version)
     lease.release(rows, Release("waiting", at), **parts)
 
 
@@ -183,7 +183,13 @@ def _waits(lease: Lease) -> str | None:
 
 
 def _wait(lease: Lease, row: Row) -> Waits:
-    event = wire.event_of(row)
-    due = event.due if isinstance(event, e.TimerAsked) else lease.wake_at if row.kind == "step" else None
+    try:
+        event = wire.event_of(row)
+    except Corrupt:  # the run is parked for it; its row names the ask nevertheless
+        return Waits(row.seq, row.kind, row.name)
+    due = event.due if isinstance(event, e.TimerAsked | e.StepAsked) else None
+    if isinstance(event, e.StepAsked) and not event.elsewhere:
+        due = lease.wake_at
     expected = event.type if isinstance(event, e.SignalAsked) else e.ANYTHING
-    return Waits(row.seq, row.kind, row.name, due, expected)
+    name = event.run if isinstance(event, e.WatchAsked) else row.name
+    return Waits(row.seq, row.kind, name, due, expected)

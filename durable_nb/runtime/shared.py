@@ -6,11 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from durable_nb.flows.queue import Queue, queues
 from durable_nb.flows.values import Values
 from durable_nb.runtime.definitions import Definitions
 from durable_nb.runtime.options import RuntimeOptions
 from durable_nb.stores.protocol import Store
 from durable_nb.stores.shapes import Mail
+
+
+def _never() -> bool:
+    return False
 
 
 def _nobody(*what: Any) -> None:
@@ -32,10 +37,12 @@ class Shared:
         self.options = options
         self.clock = options.clock
         self.label = f"pid {os.getpid()}"
-        self.owner = store.register(self.label, self.now())
+        self.owner = store.register(self.label, self.now(), options.tags)
+        self._queues: dict[str, Queue] = {}
         self.is_stopping = False
         self.is_patient = bool(options.carriers)
         self.news = News()
+        self.is_crowded: Callable[[], bool] = _never  # runs wait for a thread, and the calling one could take them
         self.on_due: Callable[[float], None] = _nobody  # something of ours is due then
         self.on_answer: Callable[[], None] = _nobody  # an answer waits to ride with the next ask
         self.deliver: Callable[[int, Mail], bool] = _not_here  # hand an answer to whoever carries the run here
@@ -43,6 +50,24 @@ class Shared:
 
     def now(self) -> float:
         return self.clock.now()
+
+    def next_due(self) -> float | None:
+        """When something is due that this process may do."""
+        return self.store.next_due(self.owner, self.options.tags, self.now())
+
+    def put_queues(self) -> bool:
+        """What was defined here since the last look decides from now on; True when there was anything."""
+        news = [queue for queue in queues() if self._queues.get(queue.name) is not queue]
+        for queue in news:
+            self.store.put_queue(queue.name, queue.limits)
+            self._queues[queue.name] = queue
+        return bool(news)
+
+    def note_due(self) -> None:
+        """Something was done that may change what is due next, and no other process tells us of it."""
+        due = self.next_due()
+        if due is not None and due > self.now():
+            self.on_due(due)
 
     def newest_mail(self, run: int) -> int:
         """The number of the newest mail of a run that is held here."""

@@ -34,17 +34,27 @@ class Workers:
         self._is_dirty = False
 
     def new_work(self, seq: int, ask: Ask) -> NewWork:
-        """The work row of a step that was just asked: ours at once, unless it has to wait."""
-        delay = ask.body.step.options_.delay
-        due = self._shared.now() + delay if delay else None
-        owner = self._shared.owner if due is None and self._limit else None
-        return NewWork(seq, ask.body.step.name, b"{}", due, owner)
+        """The work row of a step that was just asked: ours at once, unless it has to wait or somebody decides who does it."""
+        use: Use = ask.body
+        options = use.step.options_
+        if options.queue:
+            self._shared.put_queues()
+        due = self._shared.now() + options.delay if options.delay else None
+        owner = self._shared.owner if due is None and self._limit and not options.is_routed else None
+        return NewWork(
+            seq, use.step.name, self._shared.definitions.policy(use.step), due, owner, queue=options.queue,
+            queue_key=use.queue_key, tag=options.tag, session=options.session, priority=options.priority,
+        )  # fmt: skip
 
     def submit(self, record: RunRecord, row: Row, ask: Ask) -> None:
         """Run the first attempt of a step whose row was just committed as ours."""
         use: Use = ask.body
-        if use.step.options_.delay or not self._limit:
-            self._shared.on_due(self._shared.now() + use.step.options_.delay)
+        options = use.step.options_
+        if options.delay or not self._limit:
+            self._shared.on_due(self._shared.now() + options.delay)
+            return
+        if options.is_routed:
+            self.look()
             return
         now = self._shared.now()
         work = WorkRecord(record.key, row.seq, use.step.name, b"", 1, 0, now, self._shared.owner)
@@ -65,6 +75,7 @@ class Workers:
 
     def run_one(self) -> bool:
         """Claim and run one due attempt on this thread (tests, no workers); False when there is none."""
+        self._shared.put_queues()
         for work in self._errands.claim(1):
             job = self._errands.job_of(work)
             if job is not None:
@@ -75,9 +86,22 @@ class Workers:
     def forget(self, run: int, asks: Collection[int] | None = None) -> None:
         """Nobody waits for these steps of the run any more (None: for none of it): they are told."""
         with self._lock:
-            for (key, ask), job in self._running.items():
-                if key == run and (asks is None or ask in asks) and job.here is not None:
-                    job.here.stop.is_set = True
+            jobs = list(self._running.items())
+        for (key, ask), job in jobs:
+            if key == run and (asks is None or ask in asks):
+                job.tell()
+
+    def heed(self) -> None:
+        """Tell the steps whose work is ours no longer: another process has dropped them, or ended their run."""
+        with self._lock:
+            jobs = list(self._running.values())
+        ours: dict[int, set[tuple[int, int]]] = {}
+        for run in {job.work.run for job in jobs}:
+            work = self._shared.store.work(run)
+            ours[run] = {(one.ask, one.attempt) for one in work if one.owner == self._shared.owner}
+        for job in jobs:
+            if (job.work.ask, job.work.attempt) not in ours[job.work.run]:
+                job.tell()
 
     def post(self, record: RunRecord, answers: Collection[Mail]) -> None:
         """Put answers into the inbox that the turn of their run had no use for any more."""
@@ -91,8 +115,7 @@ class Workers:
             self._jobs.clear()
             self._news.notify_all()
             for job in self._running.values():
-                if job.here is not None:
-                    job.here.stop.is_set = True
+                job.tell()
             while self._threads and (left := deadline - time.monotonic()) > 0:
                 self._news.wait(left)
         self._errands.stop()
@@ -104,9 +127,10 @@ class Workers:
             self._wake()
 
     def _wake(self) -> None:
-        if self._idle:
-            self._news.notify()
-        elif self._threads < self._limit and not self._is_stopping:
+        self._news.notify()
+        # A thread that was told a moment ago still counts as idle: there must be one for each job that waits.
+        wanted = len(self._jobs) + self._is_dirty
+        if self._idle < wanted and self._threads < self._limit and not self._is_stopping:
             self._threads += 1
             name = f"durable-worker-{self._threads}"
             threading.Thread(target=self._work, name=name, daemon=True).start()
@@ -130,6 +154,7 @@ class Workers:
         finally:
             with self._lock:
                 self._running.pop((job.work.run, job.work.ask), None)
+                self._is_dirty = self._is_dirty or bool(job.work.queue or job.work.session)  # others may begin now
 
     def _next(self) -> Job | None:
         while True:
@@ -153,9 +178,13 @@ class Workers:
                 self._shared.on_due(self._shared.now() + 1.0)
 
     def _claim(self) -> None:
-        claimed = self._errands.claim(self._limit)
-        if len(claimed) == self._limit:
+        self._shared.put_queues()
+        room = max(1, self._limit - len(self._running))  # what has to wait here could begin in another process
+        claimed = self._errands.claim(room)
+        if len(claimed) == room:
             self._is_dirty = True  # there may be more
+        elif not claimed or any(work.queue for work in claimed):
+            self._shared.note_due()
         for work in claimed:
             job = self._errands.job_of(work)
             if job is not None:

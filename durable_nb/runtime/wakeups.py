@@ -4,6 +4,7 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from durable_nb.errors import LogError
@@ -11,12 +12,14 @@ from durable_nb.runtime.lease import Lease
 from durable_nb.runtime.options import FLUSH
 from durable_nb.runtime.shared import Shared
 from durable_nb.stores.protocol import LeaseLost
+from durable_nb.stores.shapes import Mail, RunRecord
 
 _logger = logging.getLogger("durable_nb.wakeups")
 
 # How long after the last news a look is how far from the next, in seconds.
 _PACE = ((0.05, 0.001), (1.0, 0.005), (5.0, 0.02), (30.0, 0.1), (float("inf"), 0.25))
 _LIVENESS = 1.0
+_HEED = 0.5  # with the longest pace it is still less than the second in which steps must be told
 _AGAIN, _AGAIN_AT_MOST = 0.005, 0.25  # seconds between looks at what is due and nobody has taken yet
 _HEARTBEAT = 10.0
 _BACKLOG = 0.02
@@ -24,11 +27,15 @@ _IDLE = 5.0
 
 
 class Flusher:
-    """Commits the answer of a finished step when no ask follows at once, so that a kill loses nothing finished."""
+    """Commits the answer of a finished step when no ask follows at once, so that a kill loses nothing finished.
 
-    def __init__(self, shared: Shared, leases: dict[int, Lease]) -> None:
+    What a step beside the flow has handed over goes to the inbox when the flow is too busy to take it.
+    """
+
+    def __init__(self, shared: Shared, leases: dict[int, Lease], post: Callable[[RunRecord, list[Mail]], None]) -> None:
         self._shared = shared
         self._leases = leases
+        self._post = post
         self._work = threading.Event()
         self._is_stopping = False
         self._thread: threading.Thread | None = None
@@ -61,11 +68,14 @@ class Flusher:
                 self._flush(lease)
 
     def _waiting(self) -> list[Lease]:
-        return [lease for lease in list(self._leases.values()) if lease.pending and not lease.is_lost]
+        return [
+            lease for lease in list(self._leases.values()) if (lease.pending or lease.answers) and not lease.is_lost
+        ]
 
     def _flush(self, lease: Lease) -> None:
         try:
             lease.flush(FLUSH)
+            self._post(lease.record, lease.old_answers(FLUSH))
         except LeaseLost:
             lease.is_lost = True  # its own thread finds out with its next commit
         except LogError as error:
@@ -83,6 +93,9 @@ class Duties(Protocol):
 
     def relieve(self) -> bool:
         """Let another thread begin where one is needed; True while runs wait for a thread."""
+
+    def heed(self) -> None:
+        """Twice a second: tell the steps that nobody waits for any more."""
 
     def look_after(self) -> bool:
         """About once a second: free what the dead held; True when anything was freed."""
@@ -128,7 +141,7 @@ class Watcher:
 
     def _run(self) -> None:
         seen = -1
-        lively = beat = 0.0
+        lively = beat = heeded = 0.0
         while not self._stop.is_set():
             try:
                 now = time.monotonic()
@@ -140,6 +153,9 @@ class Watcher:
                 if now >= self._check_at or self._is_ringing():
                     self._check()
                 self._has_backlog = self._duties.relieve()
+                if now - heeded >= _HEED:
+                    heeded = now
+                    self._duties.heed()
                 if now - lively >= _LIVENESS:
                     lively = now
                     self._duties.look_after()
@@ -168,7 +184,7 @@ class Watcher:
     def _check(self) -> None:
         """What is due next? What is due already is rung for, and looked at again until somebody has taken it."""
         self._check_at = time.monotonic() + self._patience  # also when the log cannot be read
-        due = self._shared.store.next_due()
+        due = self._shared.next_due()
         if due is not None and due <= self._shared.now():
             self._patience = min(2 * self._patience, _AGAIN_AT_MOST)
             self._duties.ring()

@@ -24,6 +24,12 @@ class Admin:
         self._database.transact(lambda connection: connection.executemany(SQL["set_data"], changed).rowcount)
 
     def delete(self, keys: Sequence[int], force: bool, now: float) -> list[int]:
+        return self._removed(keys, force, now, is_remembered=False)
+
+    def expire(self, keys: Sequence[int], now: float) -> list[int]:
+        return self._removed(keys, False, now, is_remembered=True)
+
+    def _removed(self, keys: Sequence[int], force: bool, now: float, is_remembered: bool) -> list[int]:
         def work(connection: Connection) -> list[int]:
             doomed: dict[int, bool] = {}
             for key in keys:
@@ -33,6 +39,10 @@ class Admin:
                 return held
             news = [each for key in doomed for each in watchers(connection, key)]
             payloads = {payload for key in doomed for (payload,) in connection.execute(SQL["payloads_of"], (key,))}
+            if is_remembered:
+                connection.executemany(SQL["remember"], [(key, now) for key in doomed])
+            else:
+                connection.executemany(SQL["forget_expired"], [(key,) for key in doomed])
             connection.executemany(SQL["delete_run"], [(key,) for key in doomed])
             _delete_payloads(connection, payloads)
             for by, mail in news:

@@ -67,4 +67,5 @@ def _columns(new: NewRun) -> dict[str, Any]:
         "parent": new.parent,
         "parent_ask": new.parent_ask,
         "origin": new.origin,
+        "priority": new.priority,
     }

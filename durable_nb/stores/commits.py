@@ -1,15 +1,18 @@
 """A turn is written: all of it or nothing, under the lease."""
 
+from typing import Any
+
 from durable_nb.errors import LogError
 from durable_nb.stores.births import create_all, refer
 from durable_nb.stores.library import Connection, sqlite
 from durable_nb.stores.mailing import ENDED, SQL as MAILING, put_back, put_messages
 from durable_nb.stores.protocol import LeaseLost, MailArrived
 from durable_nb.stores.queries import statements
-from durable_nb.stores.shapes import Commit, NewWork, Release
+from durable_nb.stores.shapes import Commit, NewWork, Past, Release
 from durable_nb.stores.watching import end_watches, watch
 
 SQL = statements("turns")
+_RECORDS = statements("records")
 _WORK = statements("work")
 
 
@@ -37,21 +40,38 @@ def apply(connection: Connection, commit: Commit) -> int:
         raise LogError(
             f"rows of run {run} are there already with other content: two carriers hold lease {commit.lease}"
         ) from error
-    _apply_mail(connection, commit)
-    _apply_work(connection, commit)
-    refer(connection, run, commit.payloads)
-    create_all(connection, commit.starts)
-    _apply_own(connection, commit)
-    # Mail comes last: a run that writes to itself and lets go is free by now, and woken; what is created here gets its
-    # mail too, and who waits for the end of this run has its messages before the news.
-    mark = watch(connection, run, commit.watches, commit.at)
-    mark = put_messages(connection, commit.messages, commit.at).get(run, mark)
+    mark = _apply_all(connection, commit)
     if release is not None and release.status in ENDED:
         if commit.mail:
             connection.execute(MAILING["drop_mail"], (run, release.status == "failed"))
         connection.execute(SQL["drop_all_work"], (run,))
         end_watches(connection, run, commit.at)
     return max(mark, int(mail))
+
+
+def give_past(connection: Connection, run: int, past: Past) -> None:
+    """Write what a run has that begins in the middle: nobody holds it yet, so nothing is checked."""
+    starts = [new._replace(parent=run) for new in past.parts.starts]
+    parts = past.parts._replace(run=run, starts=starts)
+    connection.execute(SQL["place"], (run, past.execution, past.base, parts.at))
+    connection.executemany(SQL["append"], [(run, *row) for row in parts.rows])
+    _apply_all(connection, parts)
+    connection.executemany(_RECORDS["put_output"], [(run, *piece) for piece in past.output])
+    if parts.release is not None:
+        connection.execute(SQL["end_at_birth"], {"run": run, "at": parts.at, **parts.release._asdict()})
+
+
+def _apply_all(connection: Connection, commit: Commit) -> int:
+    """All but the rows and the lease; the number of the last mail that the run got."""
+    _apply_mail(connection, commit)
+    _apply_work(connection, commit)
+    refer(connection, commit.run, commit.payloads)
+    create_all(connection, commit.starts)
+    _apply_own(connection, commit)
+    # Mail comes last: a run that writes to itself and lets go is free by now, and woken; what is created here gets its
+    # mail too, and who waits for the end of this run has its messages before the news.
+    mark = watch(connection, commit.run, commit.watches, commit.at)
+    return put_messages(connection, commit.messages, commit.at).get(commit.run, mark)
 
 
 def _apply_mail(connection: Connection, commit: Commit) -> None:
@@ -73,9 +93,10 @@ def _apply_work(connection: Connection, commit: Commit) -> None:
         connection.executemany(MAILING["drop_watch"], dropped)
 
 
-def _work_columns(run: int, new: NewWork, at: float) -> tuple[int, int, int, float, int | None, str, bytes]:
+def _work_columns(run: int, new: NewWork, at: float) -> tuple[Any, ...]:
     attempt = new.begun + int(new.owner is not None)
-    return run, new.ask, attempt, at if new.due is None else new.due, new.owner, new.name, new.data
+    lane = (new.queue, new.queue_key, new.tag, new.session, new.priority)
+    return run, new.ask, attempt, at if new.due is None else new.due, new.owner, new.name, new.data, *lane
 
 
 def _apply_own(connection: Connection, commit: Commit) -> None:

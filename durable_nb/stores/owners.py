@@ -4,11 +4,12 @@ POSIX drops all locks of a process on a file as soon as it closes ANY descriptor
 process and log, and it is never closed. And a process never meets its own locks: its own bytes are known by heart.
 """
 
+import json
 import os
 import platform
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from durable_nb.stores.database import Database
@@ -148,14 +149,15 @@ class Owners:
     def __init__(self, database: Database, locks: Bytes | MemoryBytes) -> None:
         self._database = database
         self._locks = locks
-        self._registered: dict[int, tuple[str, float]] = {}  # key -> label, started at
+        self._registered: dict[int, tuple[str, float, str]] = {}  # key -> label, started at, tags
 
-    def register(self, label: str, now: float) -> int:
+    def register(self, label: str, now: float, tags: Sequence[str] = ()) -> int:
         taken: list[int] = []
+        tagged = json.dumps(list(tags))
 
         def work(connection: Connection) -> int:
             while True:
-                found = connection.execute(SQL["register"], (os.getpid(), platform.node(), label, now)).fetchall()
+                found = connection.execute(SQL["register"], (os.getpid(), platform.node(), label, now, tagged)).fetchall()
                 key = int(found[0][0])
                 # Locked before the row can be seen, or others would take the owner for dead.
                 if key in taken or self._locks.take(key):
@@ -168,7 +170,7 @@ class Owners:
             for each in taken:
                 self._locks.drop(each)
             raise
-        self._registered[key] = (label, now)
+        self._registered[key] = (label, now, tagged)
         return key
 
     def heartbeat(self, owner: int, now: float) -> None:
@@ -193,8 +195,10 @@ class Owners:
 
     def owners(self) -> list[OwnerRecord]:
         return [
-            OwnerRecord(key, pid, host, label, started_at, seen_at, self._locks.is_locked(key), runs)
-            for key, pid, host, label, started_at, seen_at, runs in self._database.read(SQL["owners"])
+            OwnerRecord(
+                key, pid, host, label, started_at, seen_at, self._locks.is_locked(key), runs, tuple(json.loads(tags))
+            )
+            for key, pid, host, label, started_at, seen_at, runs, tags in self._database.read(SQL["owners"])
         ]
 
     def let_go(self) -> None:
@@ -209,6 +213,8 @@ def _leaving(owner: int, now: float, crashes: int) -> Callable[[Connection], Any
         connection.execute(SQL["free_running"], (owner, now))
         connection.execute(SQL["free_seized"], (owner,))
         connection.execute(SQL["free_work"], (owner, now, crashes))
+        connection.execute(SQL["end_admissions"], (owner,))
+        connection.execute(SQL["drop_sessions"], (owner,))
         connection.execute(SQL["forget_owner"], (owner,))
 
     return work

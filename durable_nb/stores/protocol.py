@@ -6,7 +6,7 @@ The rules every store keeps:
 * A verb that was committed although the caller saw an error may be tried again: rows have their number, work its attempt.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 from durable_nb.errors import LogError
@@ -14,14 +14,18 @@ from durable_nb.history.events import Row
 from durable_nb.stores.shapes import (
     CodeRecord,
     Commit,
+    Expired,
+    Limits,
     LogRecord,
     Mail,
     NewMail,
     NewRun,
     OutputRecord,
     OwnerRecord,
+    Past,
     Query,
     RunRecord,
+    ScheduleRecord,
     Told,
     WorkRecord,
 )
@@ -53,6 +57,13 @@ class Store(Protocol):
 
     def start_many(self, news: Sequence[NewRun]) -> list[bool]:
         """Create many runs at once; for each whether it was created."""
+        ...
+
+    def start_with_past(self, new: NewRun, past: Past) -> tuple[RunRecord, bool]:
+        """Create a run that begins in the middle (a fork, an import), or return the one that has the id already.
+
+        The rows of `past` come after the `started` of `new`; all else in it is the run's own.
+        """
         ...
 
     def claim(self, owner: int, now: float, limit: int) -> list[RunRecord]:
@@ -100,11 +111,18 @@ class Store(Protocol):
 
     # work
     def claim_work(
-        self, owner: int, now: float, limit: int, begun: Callable[[WorkRecord], NewMail]
+        self,
+        owner: int,
+        now: float,
+        limit: int,
+        begun: Callable[[WorkRecord], NewMail],
+        tags: Collection[str] = (),
     ) -> list[WorkRecord]:
-        """Claim steps that are due and free, oldest first; the attempt counts from here, so its mail is put with it.
+        """Claim steps that are due and free, within the limits of their queues: by priority, then the oldest first.
 
-        `begun` gives that mail. Mail that wakes is an answer: the work is gone and comes back without an owner.
+        Steps with a tag only if it is one of `tags`, steps of a session only if no other process holds it. The attempt
+        counts from here, so its mail, which `begun` gives, is put with it. Mail that wakes is an answer: the work is
+        gone and comes back without an owner.
         """
         ...
 
@@ -120,12 +138,55 @@ class Store(Protocol):
         """The open work of a run."""
         ...
 
-    def next_due(self) -> float | None:
-        """When the next run or free work is due."""
+    def leave_queue(self, work: WorkRecord, now: float) -> None:
+        """The attempt was never begun or its work is gone: it takes no place in its queue any more."""
+        ...
+
+    def put_queue(self, name: str, limits: Limits) -> None:
+        """Define a queue, or change its limits for everybody."""
+        ...
+
+    def limits(self, name: str) -> Limits | None:
+        """What a queue lets in; None when nobody has defined it."""
+        ...
+
+    def has_room(self, queue: str, now: float) -> bool:
+        """Whether the queue lets a step in now, apart from what it allows each process."""
+        ...
+
+    def session_owner(self, name: str) -> int | None:
+        """The process that holds the session."""
+        ...
+
+    def next_due(
+        self, owner: int | None = None, tags: Collection[str] = (), now: float = float("inf")
+    ) -> float | None:
+        """When the next run, schedule, or step that this owner may begin is due. `now` tells a clock that was set back."""
+        ...
+
+    # schedules
+    def put_schedule(self, schedule: ScheduleRecord) -> None:
+        """Keep the schedule, in place of the one that has its id."""
+        ...
+
+    def drop_schedule(self, id: str) -> bool:
+        """Forget the schedule; False when there is none."""
+        ...
+
+    def schedules(self) -> list[ScheduleRecord]:
+        """All of them, by id."""
+        ...
+
+    def due_schedules(self, now: float) -> list[ScheduleRecord]:
+        """Those not paused whose next time has come, that which is due longest first."""
+        ...
+
+    def fire(self, due: ScheduleRecord, after: ScheduleRecord, starts: Sequence[NewRun]) -> bool:
+        """Put `after` in place of `due` and create the runs whose ids are free; False when it is not as `due` any more."""
         ...
 
     # owners
-    def register(self, label: str, now: float) -> int:
+    def register(self, label: str, now: float, tags: Sequence[str] = ()) -> int:
         """Make this process an owner and hold its lock until `retire` or death."""
         ...
 
@@ -147,6 +208,26 @@ class Store(Protocol):
     def run_by_key(self, key: int) -> RunRecord | None: ...
 
     def find(self, query: Query) -> list[RunRecord]: ...
+
+    def count(self, query: Query) -> int:
+        """How many runs the query finds on all its pages."""
+        ...
+
+    def forks(self, id: str) -> list[RunRecord]:
+        """The runs that were forked from the run of that id, oldest first."""
+        ...
+
+    def expired(self, id: str) -> Expired | None:
+        """What is left of the run of that id that was pruned last."""
+        ...
+
+    def events(self) -> dict[str, int]:
+        """How many events of each kind all histories have; also all `attempts` of steps and `failed steps`."""
+        ...
+
+    def backlog(self, now: float) -> dict[str, float | None]:
+        """What waits to be done right now, by where it waits, and since when the oldest waiting run does."""
+        ...
 
     def counts(self) -> dict[str, int]:
         """How many runs have each status."""
@@ -218,6 +299,10 @@ class Store(Protocol):
 
         Without `force` nothing is removed when some are owned or have not ended: their keys come back, else none.
         """
+        ...
+
+    def expire(self, keys: Sequence[int], now: float) -> list[int]:
+        """`delete` without force, of runs that are pruned: what they were is remembered."""
         ...
 
     def ended(

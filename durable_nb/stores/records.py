@@ -7,7 +7,7 @@ from durable_nb.errors import Corrupt, LogError
 from durable_nb.stores.database import Database
 from durable_nb.stores.library import Connection
 from durable_nb.stores.queries import statements
-from durable_nb.stores.shapes import CodeRecord, LogRecord, OutputRecord, Query, RunRecord
+from durable_nb.stores.shapes import CodeRecord, Expired, LogRecord, OutputRecord, Query, RunRecord
 
 SQL = statements("records")
 _LOOKED_THROUGH = 1_000  # newest ids among which similar ones are sought
@@ -62,6 +62,22 @@ class Records:
 
     def counts(self) -> dict[str, int]:
         return dict(self._database.read(SQL["counts"]))
+
+    def count(self, query: Query) -> int:
+        return int(self._database.read(SQL["count"], query._asdict())[0][0])
+
+    def forks(self, id: str) -> list[RunRecord]:
+        return [RunRecord._make(each) for each in self._database.read(SQL["forks"], (id,))]
+
+    def expired(self, id: str) -> Expired | None:
+        found = self._database.read(SQL["expired"], (id,))
+        return Expired._make(found[0]) if found else None
+
+    def events(self) -> dict[str, int]:
+        return dict(self._database.read(SQL["events"]))
+
+    def backlog(self, now: float) -> dict[str, float | None]:
+        return dict(self._database.read(SQL["backlog"], (now,)))
 
     def similar_ids(self, id: str, limit: int = 3) -> list[str]:
         newest = [each for (each,) in self._database.read(SQL["newest_ids"], (_LOOKED_THROUGH,))]

@@ -35,6 +35,7 @@ class RunRecord(NamedTuple):
     note: bytes | None = None  # wire form of a Value: the run's own word on how far it is
     noted: int = 0  # how often the note has changed
     origin: str | None = None  # the id of the run this one was forked from
+    priority: int = 0
 
 
 class NewRun(NamedTuple):
@@ -53,6 +54,7 @@ class NewRun(NamedTuple):
     parent: int | None = None
     parent_ask: int | None = None
     origin: str | None = None
+    priority: int = 0
 
 
 class Mail(NamedTuple):
@@ -106,6 +108,11 @@ class NewWork(NamedTuple):
     due: float | None
     owner: int | None
     begun: int = 0  # how many attempts there were before
+    queue: str = ""
+    queue_key: str = ""
+    tag: str = ""
+    session: str = ""
+    priority: int | None = None  # None = that of its run
 
 
 class WorkRecord(NamedTuple):
@@ -119,6 +126,36 @@ class WorkRecord(NamedTuple):
     crashes: int
     due: float
     owner: int | None
+    queue: str = ""
+    queue_key: str = ""
+    tag: str = ""
+    session: str = ""
+    priority: int = 0
+
+
+class Limits(NamedTuple):
+    """What a queue lets in; None = any number."""
+
+    concurrency: int | None = None
+    per_worker: int | None = None
+    rate_count: int | None = None
+    rate_period: float | None = None
+
+
+class ScheduleRecord(NamedTuple):
+    """A flow that is started again and again."""
+
+    id: str
+    flow: str
+    code: str
+    arguments: bytes  # wire form of a Value
+    spec: str
+    tz: str
+    misfire: str
+    next_at: float
+    paused: bool
+    sentence: str | None  # why it is paused
+    created_at: float
 
 
 class Release(NamedTuple):
@@ -133,12 +170,14 @@ class Release(NamedTuple):
 
 
 class Execution(NamedTuple):
-    """The next execution of a run, which continues as new; its `started` row is the last of the commit."""
+    """The next execution of a run, which continues as new; its `started` row is the last of the commit.
+
+    The run's row keeps the arguments it was started with: whoever starts it again with these means this run.
+    """
 
     base: int
     code: str
     version: str | None
-    arguments: bytes
 
 
 class Commit(NamedTuple):
@@ -167,6 +206,25 @@ class Commit(NamedTuple):
     release: Release | None = None
 
 
+class Past(NamedTuple):
+    """What a run has that begins in the middle. Run, lease and mail of `parts` mean nothing; its release is its status."""
+
+    execution: int
+    base: int
+    parts: Commit
+    output: Sequence["OutputRecord"] = ()
+
+
+class Expired(NamedTuple):
+    """What is left of a pruned run."""
+
+    id: str
+    uid: str
+    status: str
+    ended_at: float
+    pruned_at: float
+
+
 class OwnerRecord(NamedTuple):
     """A process that has opened the log."""
 
@@ -178,6 +236,7 @@ class OwnerRecord(NamedTuple):
     seen_at: float
     is_alive: bool
     runs: int
+    tags: tuple[str, ...] = ()  # whose steps it takes beside those without a tag
 
 
 class OutputRecord(NamedTuple):

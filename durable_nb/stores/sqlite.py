@@ -19,6 +19,7 @@ from durable_nb.stores.mailing import Mailing
 from durable_nb.stores.migrate import migrate, refuse_foreign
 from durable_nb.stores.owners import Bytes, MemoryBytes, Owners, bytes_of
 from durable_nb.stores.records import Records
+from durable_nb.stores.schedules import Schedules
 from durable_nb.stores.turns import Turns
 from durable_nb.stores.work import Work
 
@@ -32,10 +33,11 @@ class SqliteStore:
         self.database = database
         self.checkpointer = checkpointer
         turns, mailing, work = Turns(database), Mailing(database), Work(database)
+        schedules = Schedules(database)
         records, admin, owners = Records(database), Admin(database), Owners(database, locks)
         self._owners = owners
 
-        self.start, self.start_many = turns.start, turns.start_many
+        self.start, self.start_many, self.start_with_past = turns.start, turns.start_many, turns.start_with_past
         self.claim, self.claim_run = turns.claim, turns.claim_run
         self.seize, self.wrest = turns.seize, turns.wrest
         self.commit, self.append = turns.commit, turns.append
@@ -44,7 +46,12 @@ class SqliteStore:
         self.mail, self.tell, self.signal = mailing.mail, mailing.tell, mailing.signal
 
         self.claim_work, self.finish_work, self.postpone_work = work.claim_work, work.finish_work, work.postpone_work
-        self.work, self.next_due = work.work, work.next_due
+        self.work, self.next_due, self.leave_queue = work.work, work.next_due, work.leave_queue
+        self.put_queue, self.limits, self.has_room = work.put_queue, work.limits, work.has_room
+        self.session_owner = work.session_owner
+
+        self.put_schedule, self.drop_schedule = schedules.put_schedule, schedules.drop_schedule
+        self.schedules, self.due_schedules, self.fire = schedules.schedules, schedules.due_schedules, schedules.fire
 
         self.register, self.heartbeat, self.retire = owners.register, owners.heartbeat, owners.retire
         self.bury, self.owners = owners.bury, owners.owners
@@ -52,6 +59,8 @@ class SqliteStore:
         self.run, self.run_by_key, self.find = records.run, records.run_by_key, records.find
         self.children, self.tree, self.state = records.children, records.tree, records.state
         self.counts, self.similar_ids = records.counts, records.similar_ids
+        self.count, self.forks, self.expired = records.count, records.forks, records.expired
+        self.events, self.backlog = records.events, records.backlog
         self.put_code, self.code, self.latest_code = records.put_code, records.code, records.latest_code
         self.codes, self.replace_code_mark = records.codes, records.replace_code_mark
         self.put_payload, self.payload = records.put_payload, records.payload
@@ -59,6 +68,7 @@ class SqliteStore:
         self.log, self.sign_log = records.log, records.sign_log
 
         self.replace_marks, self.delete, self.ended = admin.replace_marks, admin.delete, admin.ended
+        self.expire = admin.expire
         self.drop_executions, self.gc, self.sizes = admin.drop_executions, admin.gc, admin.sizes
 
     def changes(self) -> int:

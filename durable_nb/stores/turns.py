@@ -6,15 +6,16 @@ from typing import Any
 from durable_nb.errors import LogFull, LogReadOnly
 from durable_nb.history.events import Row
 from durable_nb.stores.births import create
-from durable_nb.stores.commits import apply
+from durable_nb.stores.commits import apply, give_past
 from durable_nb.stores.database import Database
 from durable_nb.stores.library import Connection, sqlite
 from durable_nb.stores.queries import statements
-from durable_nb.stores.shapes import Commit, NewRun, RunRecord
+from durable_nb.stores.shapes import Commit, NewRun, Past, RunRecord
 
 SQL = statements("turns")
 _RECORDS = statements("records")
 
+_HIGHEST = 2**63 - 1
 _APPEND = {1: SQL["append_1"], 2: SQL["append_2"], 3: SQL["append_3"]}
 
 
@@ -42,12 +43,23 @@ class Turns:
 
         return self._database.transact(work)
 
+    def start_with_past(self, new: NewRun, past: Past) -> tuple[RunRecord, bool]:
+        def work(connection: Connection) -> tuple[RunRecord, bool]:
+            created = create(connection, new)
+            if created is not None:
+                give_past(connection, created.key, past)
+            (found,) = connection.execute(_RECORDS["run"], (new.id,)).fetchall()
+            record = RunRecord._make(found)
+            return record, record.uid == new.uid
+
+        return self._database.transact(work)
+
     def claim(self, owner: int, now: float, limit: int) -> list[RunRecord]:
         if not self._database.read(SQL["is_due"], (now,))[0][0]:
             return []
 
         def work(connection: Connection) -> list[RunRecord]:
-            due = [RunRecord._make(each) for each in connection.execute(SQL["due"], (now, limit))]
+            due = _due(connection, now, limit)
             connection.executemany(SQL["lease"], [(record.key, owner, now) for record in due])
             return [
                 record._replace(lease=record.lease + 1, owner=owner, status="running", ready_at=None, updated_at=now)
@@ -92,6 +104,21 @@ class Turns:
 
     def history(self, run: int, after: int = 0) -> list[Row]:
         return list(map(Row._make, self._database.read(SQL["history"], (run, after))))
+
+
+def _due(connection: Connection, now: float, limit: int) -> list[RunRecord]:
+    """Runs that may be claimed: by priority, and of those without one the woken before the new."""
+    due: list[RunRecord] = []
+    priority = _HIGHEST
+    while len(due) < limit:
+        (below,) = connection.execute(SQL["next_run_priority"], (priority,)).fetchone()
+        if priority > 0 and (below is None or below < 0):
+            due += map(RunRecord._make, connection.execute(SQL["due"], (now, limit - len(due))))
+        if below is None or len(due) == limit:
+            return due
+        priority = below
+        due += map(RunRecord._make, connection.execute(SQL["due_with_priority"], (now, limit - len(due), priority)))
+    return due
 
 
 def _is_same(connection: Connection, new: NewRun) -> bool:

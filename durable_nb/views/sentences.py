@@ -1,5 +1,7 @@
 """What a run is doing, in one sentence that ends with what you can do."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -21,8 +23,14 @@ class Waits(msgspec.Struct, frozen=True):
     type: dict[str, Any] | None = None
 
 
-def why(record: RunRecord, asks: dict[int, Asked], now: float, owner: str | None = None) -> str:
-    """The sentence for a run, from its row and its asks."""
+def why(
+    record: RunRecord,
+    asks: dict[int, Asked],
+    now: float,
+    owner: str | None = None,
+    hindered: Mapping[int, str] = MappingProxyType({}),
+) -> str:
+    """The sentence for a run, from its row and its asks; `hindered` says of asks what they have to wait for first."""
     name = f"run {record.id!r} of flow `{record.flow}`"
     said = _ended_sentence(record.sentence)
     match record.status:
@@ -41,7 +49,7 @@ def why(record: RunRecord, asks: dict[int, Asked], now: float, owner: str | None
         case "running":
             return _running(name, record, asks, now, owner)
         case _:
-            return f"{name} waits {_waits_for(record, asks, now)}."
+            return f"{name} waits {_waits_for(record, asks, now, hindered)}."
 
 
 def short(record: RunRecord, now: float) -> str:
@@ -70,7 +78,7 @@ def _shortly(waits: Waits, now: float) -> str:
         case "child":
             return f"the child `{waits.name}`"
         case _:
-            return "another run"
+            return f"the end of {_watched(waits)}"
 
 
 def _pending(name: str, record: RunRecord, now: float) -> str:
@@ -87,36 +95,47 @@ def _running(name: str, record: RunRecord, asks: dict[int, Asked], now: float, o
     return f"{name} is running{_step_now(asks, now)}{f', carried by {owner}' if owner else ''}."
 
 
-def _waits_for(record: RunRecord, asks: dict[int, Asked], now: float) -> str:
+def _waits_for(record: RunRecord, asks: dict[int, Asked], now: float, hindered: Mapping[int, str]) -> str:
     if record.ready_at is not None and record.ready_at <= now:
         return f"for its next turn, which is due: {_CARRY_IT}, unless one is at it"
     waits = waits_of(record)
     if not waits:
         return "for news"
-    several = f", or {len(waits) - 1} more" if len(waits) > 1 else ""
-    return _waits_for_one(record, waits[0], asks, now) + several
+    first = next((one for one in waits if one.ask in hindered), None)
+    if first is not None:
+        what = f", to do step `{first.name}`" if first.kind == "step" else ""
+        return f"for {hindered[first.ask]}{what}{_more(waits)}"
+    first = next((one for one in waits if one.kind == "signal"), waits[0])  # what the reader can do something about
+    return _waits_for_one(record, first, asks.get(first.ask), now, _more(waits))
 
 
-def _waits_for_one(record: RunRecord, waits: Waits, asks: dict[int, Asked], now: float) -> str:
-    asked = asks.get(waits.ask)
+def _more(waits: list[Waits]) -> str:
+    return f" or {len(waits) - 1} more" if len(waits) > 1 else ""
+
+
+def _waits_for_one(record: RunRecord, waits: Waits, asked: Asked | None, now: float, more: str) -> str:
     match waits.kind:
         case "timer":
-            return f"for a timer, due {_at(waits.due, now)}" if waits.due is not None else "for a timer"
+            return (f"for a timer, due {_at(waits.due, now)}" if waits.due is not None else "for a timer") + more
         case "signal":
-            return f'for the signal `{waits.name}`; run.signal("{waits.name}", …) sends it{_rejected(asked)}'
+            return f'for the signal `{waits.name}`{more}; run.signal("{waits.name}", …) sends it{_rejected(asked)}'
         case "child":
-            return f"for its child `{waits.name}`, run {_child_name(record, waits, asked)!r}"
+            return f"for its child `{waits.name}`, run {_child_name(record, waits, asked)!r}{more}"
         case "watch":
-            return "for the end of another run"
+            return f"for the end of {_watched(waits)}{more}"
     if asked is not None and asked.retry_at is not None:
         last = next((one.failure for one in reversed(asked.attempts) if one.failure is not None), None)
         return (
             f"to try step `{waits.name}` again {_at(asked.retry_at, now)} (attempt {len(asked.attempts) + 1}; "
-            f"the last one failed with {last.sentence if last else 'an unknown error'})"
+            f"the last one failed with {last.sentence if last else 'an unknown error'}){more and f', or for{more[3:]}'}"
         )
     if asked is not None and not asked.attempts and waits.due is not None:
-        return f"to begin step `{waits.name}`, delayed until {_at(waits.due, now)}"
-    return f"for step `{waits.name}`"
+        return f"to begin step `{waits.name}`, delayed until {_at(waits.due, now)}{more and f', or for{more[3:]}'}"
+    return f"for step `{waits.name}`{more}"
+
+
+def _watched(waits: Waits) -> str:
+    return f"run {waits.name!r}" if waits.name is not None else "another run"
 
 
 def _rejected(asked: Asked | None) -> str:

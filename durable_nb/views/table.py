@@ -79,7 +79,7 @@ def _what(event: e.AnyEvent) -> str:
         case e.Received():
             return f"{value_text(event.value)}, sent by {event.sender}"
         case e.SignalRejected():
-            return f"refused: {event.sentence}"
+            return f"{value_text(event.value)}, sent by {event.sender}, is refused: {event.sentence}"
         case e.AttemptStarted():
             return f"attempt {event.attempt} begins"
         case e.AttemptFailed():
@@ -123,7 +123,8 @@ def _about(event: e.SignalAsked | e.WatchAsked | e.LookAsked | e.TellAsked | e.S
         case e.LookAsked():
             return f"looks at the state of run {event.run!r}"
         case e.TellAsked():
-            return f"to run {event.run!r}" + (f", mailbox {event.mailbox}" if event.mailbox else "")
+            mailbox = f", mailbox `{event.mailbox}`" if event.mailbox else ""
+            return f"to run {event.run!r}{mailbox}" + (f": {value_text(event.value)}" if event.value else "")
         case e.StateRemoved():
             return "removed"
 

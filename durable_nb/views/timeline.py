@@ -17,17 +17,15 @@ _ARGUMENTS = 60  # characters of the arguments that a line shows
 
 
 class Line(NamedTuple):
-    """An ask of the run. `outcome` is open, returned, raised or fired."""
+    """An ask of the run. `outcome` is open, returned, raised, fired, received or dropped."""
 
     asked: Asked
     outcome: str
+    ended_at: float | None
     arguments: Value | None
+    run: str | None  # the other run that it is about, where the ask names it
     value: Value | None
     failure: Failure | None
-
-    @property
-    def ended_at(self) -> float | None:
-        return self.asked.answer.at if self.asked.answer is not None else None
 
 
 def folded(rows: Iterable[e.Row], mail: Iterable[Mail] = ()) -> dict[int, Asked]:
@@ -43,16 +41,24 @@ def folded(rows: Iterable[e.Row], mail: Iterable[Mail] = ()) -> dict[int, Asked]
 def lines(rows: Sequence[e.Row], mail: Iterable[Mail] = ()) -> list[Line]:
     """The asks of a history in order."""
     by_seq = {row.seq: row for row in rows}
-    return [_line(asked, by_seq[asked.seq]) for asked in folded(rows, mail).values()]
+    dropped = {row.ref: row.at for row in rows if row.kind == "drop"}
+    return [_line(asked, by_seq[asked.seq], dropped.get(asked.seq)) for asked in folded(rows, mail).values()]
 
 
-def _line(asked: Asked, row: e.Row) -> Line:
+def _line(asked: Asked, row: e.Row, dropped_at: float | None) -> Line:
     event = wire.event_of(row)
-    arguments = event.arguments if isinstance(event, e.StepAsked) else None
+    arguments = event.arguments if isinstance(event, e.StepAsked | e.ChildAsked | e.StartAsked) else None
+    run = event.run if isinstance(event, e.WatchAsked | e.LookAsked | e.TellAsked) else asked.child
     answer = asked.answer
-    value = wire.value_of(answer) if answer is not None and answer.kind == "returned" else None
-    failure = wire.failure_of(answer) if answer is not None and answer.kind == "raised" else None
-    return Line(asked, answer.kind if answer is not None else "open", arguments, value, failure)
+    if answer is None:
+        return Line(asked, "open" if dropped_at is None else "dropped", dropped_at, arguments, run, None, None)
+    failure = wire.failure_of(answer) if answer.kind == "raised" else None
+    return Line(asked, answer.kind, answer.at, arguments, run, _value(answer), failure)
+
+
+def _value(answer: e.Row) -> Value | None:
+    event = wire.event_of(answer)
+    return event.value if isinstance(event, e.Returned | e.Received) else None
 
 
 # as data
@@ -73,6 +79,7 @@ def line_form(line: Line) -> dict[str, Any]:
         "name": asked.name,
         "outcome": line.outcome,
         "retry_at": asked.retry_at,
+        "run": line.run,
         "seq": asked.seq,
         "value": value_form(line.value) if line.value is not None else None,
     }
@@ -123,15 +130,27 @@ def _bar(start: float, end: float, began: float, until: float, is_open: bool) ->
 
 
 def _title(line: Line) -> str:
-    if line.asked.kind == "timer":
-        return "timer"
+    asked = line.asked
+    match asked.kind:
+        case "timer":
+            return "timer"
+        case "signal":
+            return f"signal `{asked.name}`"
+        case "watch":
+            return f"the end of run {line.run!r}"
+        case "look":
+            return f"`{asked.name}` in the state of run {line.run!r}"
+        case "tell":
+            return f"{asked.name} to run {line.run!r}"
     shown = arguments_text(line.arguments) if line.arguments is not None else ""
     shown = " ".join(shown.split())
-    return f"{line.asked.name}({shown if len(shown) <= _ARGUMENTS else shown[: _ARGUMENTS - 1] + '…'})"
+    return f"{asked.name}({shown if len(shown) <= _ARGUMENTS else shown[: _ARGUMENTS - 1] + '…'})"
 
 
 def _outcome(line: Line, until: float) -> str:
     asked, aside = line.asked, " (set aside by a retry)" if line.asked.is_aside else ""
+    if line.outcome == "dropped":
+        return f"given up after {spoken(max(0.0, (line.ended_at or until) - asked.at))}{aside}"
     if line.outcome == "fired":
         return f"fired after {spoken(max(0.0, (line.ended_at or until) - asked.at))}{aside}"
     if line.value is not None:

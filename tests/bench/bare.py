@@ -13,15 +13,22 @@ from pathlib import Path
 import pysqlite3 as sqlite
 
 from tests.bench.contender import (
+    FAN_OUT,
+    HUGE_STEPS,
     LONG_STEPS,
     ONE_STEP_RUNS,
     RUN_STEPS,
     RUNS,
     SHORT_STEPS,
+    SIGNALS,
+    WAITING,
     Measurement,
+    growth,
     median_ms,
+    passed,
     rate,
     reached,
+    scaled,
     seconds_to_first_step,
     tell,
 )
@@ -90,6 +97,21 @@ class Log:
         self.sql.execute("update run set status = 'completed', lease = null, head = ? where key = ?", (seq + 1, key))
         self.sql.execute("commit")
 
+    def fan_out(self, key: int, steps: int) -> None:
+        """All asks in one commit, then one commit for each answer."""
+        self.sql.execute("begin immediate")
+        asks = [(key, 2 + n, f"[{n}]", time.time()) for n in range(steps)]
+        self.sql.executemany("insert into event values (?, ?, 'ask', 'add', ?, ?)", asks)
+        self.sql.execute("commit")
+        for n in range(steps):
+            self.answer(key, 2 + steps + n)
+
+    def answer(self, key: int, seq: int) -> None:
+        """One row in one commit."""
+        self.sql.execute("begin immediate")
+        self.sql.execute("insert into event values (?, ?, 'answer', null, '1', ?)", (key, seq, time.time()))
+        self.sql.execute("commit")
+
     def carry(self, key: int, steps: int) -> None:
         """All commits of a run from its claim to its end."""
         self.claim(key)
@@ -99,7 +121,7 @@ class Log:
 
 
 def sequential(path: Path, durability: str) -> float:
-    log, steps = Log(path, durability), 5_000 if durability == "process" else 1_000
+    log, steps = Log(path, durability), scaled(5_000 if durability == "process" else 1_000)
     log.carry(log.start("warm", 100), 100)
     return rate(steps, lambda: log.carry(log.start("id-1", steps), steps))
 
@@ -119,6 +141,54 @@ def one_step(path: Path, durability: str) -> float:
     """Three commits: start, claim with ask, answer with end."""
     log, ids = Log(path, durability), iter(range(ONE_STEP_RUNS))
     return median_ms(ONE_STEP_RUNS, lambda: log.carry(log.start(f"id-{next(ids)}", 1), 1))
+
+
+def fan_out(path: Path, durability: str) -> float:
+    log = Log(path, durability)
+    log.carry(log.start("warm", 20), 20)
+    return rate(FAN_OUT, lambda: log.fan_out(log.start("id-1", FAN_OUT), FAN_OUT))
+
+
+def signal_inside(path: Path, durability: str) -> float:
+    """Two commits: the signal, and what the run made of it."""
+    log = Log(path, durability)
+    key, numbers = log.start("id-1", 1), iter(range(2, 2 + 2 * SIGNALS, 2))
+
+    def work() -> None:
+        number = next(numbers)
+        log.answer(key, number)
+        log.answer(key, number + 1)
+
+    return median_ms(SIGNALS, work)
+
+
+def waiting_starts(path: Path, durability: str) -> float:
+    """One commit for 500 runs, a run row and an event each."""
+    log = Log(path, durability)
+
+    def work() -> None:
+        for first in range(0, WAITING, 500):
+            keys = range(first + 1, min(first + 500, WAITING) + 1)
+            log.sql.execute("begin immediate")
+            log.sql.executemany(
+                "insert into run values (?, ?, 'waiting', '[]', 'pending', null, 1)", [(key, f"~{key}") for key in keys]
+            )
+            log.sql.executemany(
+                "insert into event values (?, 1, 'started', 'waiting', '[]', ?)", [(key, time.time()) for key in keys]
+            )
+            log.sql.execute("commit")
+
+    return rate(WAITING, work)
+
+
+def cost(path: Path, durability: str) -> float:
+    log = Log(path, durability)
+    key = log.start("huge", HUGE_STEPS)
+    log.claim(key)
+    for done in range(1, HUGE_STEPS):
+        passed()
+        log.step(key, 1 + 2 * done, done)
+    return growth()
 
 
 def _crash(path: Path, durability: str, steps: int) -> float:
@@ -146,6 +216,12 @@ MEASUREMENTS: dict[str, Measurement] = {
     "sequential": sequential,
     "many_runs": many_runs,
     "one_step": one_step,
+    "fan_out": fan_out,
+    "signal_inside": signal_inside,
+    "waiting_starts": waiting_starts,
+    "cost": cost,
+    "huge_crash": lambda path, durability: _crash(path, durability, HUGE_STEPS),
+    "huge_resume": lambda path, durability: _resume(path, durability, HUGE_STEPS) * 1000,
     "long_crash": lambda path, durability: _crash(path, durability, LONG_STEPS),
     "long_resume": lambda path, durability: _resume(path, durability, LONG_STEPS) * 1000,
     "short_crash": lambda path, durability: _crash(path, durability, SHORT_STEPS),

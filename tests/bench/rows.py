@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
 
-from tests.bench.contender import LONG_STEPS, RUN_STEPS, RUNS, SHORT_STEPS
+from tests.bench.contender import BRANCHES, FAN_OUT, HUGE_STEPS, LONG_STEPS, RUN_STEPS, RUNS, SHORT_STEPS, WAITING
 
 OURS, BARE, DBOS, DUROXIDE = "ours", "bare", "dbos", "duroxide"
 PEERS = (DBOS, DUROXIDE)
@@ -75,6 +75,14 @@ def _four_commits(figures: Figures) -> bool:
     return bare is not None and _ours(figures) <= bare * 4 / 3 + 0.5
 
 
+def _two_commits(figures: Figures) -> bool:
+    bare = figures.of(BARE)
+    return bare is not None and _ours(figures) <= bare + 0.3
+
+
+_FAN = f"{FAN_OUT:,} steps beside one another"
+_WAIT = f"{WAITING:,} waiting runs"
+_HUGE = f"run of {2 * HUGE_STEPS:,} events"
 _MANY = f"{RUNS} runs × {RUN_STEPS} steps"
 _ONE = "one-step run, start → result"
 _DISK = "every commit waits for the disk, theirs and ours; the bare loop itself is not 20 times ahead"
@@ -89,7 +97,25 @@ ROWS = (
     Row(_MANY, "runs/s", "many_runs", "full", "≥ 1,000", _at_least(1_000, 0), why_not_more=_DISK),
     Row(_ONE, "ms", "one_step", "process", "≤ 4 bare commits + 0.5", _four_commits, why_not_more=_HANDS),
     Row(_ONE, "ms", "one_step", "full", "≤ 4 bare commits + 0.5", _four_commits, why_not_more=_DISK),
+    Row(_FAN, "steps/s", "fan_out", "process", "≥ 10,000", _at_least(10_000, 0)),
+    Row(_FAN, "steps/s", "fan_out", "full", "≥ 5,000", _at_least(5_000, 0)),
+    Row("signal → continue, one process", "ms", "signal_inside", "process", "≤ 2 bare commits + 0.3", _two_commits),
+    Row("signal → continue, one process", "ms", "signal_inside", "full", "≤ 2 bare commits + 0.3", _two_commits),
+    Row("signal → continue, two processes", "ms", "signal_across", "full", "≤ 5", _at_most(5)),
+    Row(f"{_WAIT}: start", "runs/s", "waiting_starts", "process", "≥ 5,000", _at_least(5_000, 0)),
+    Row(f"{_WAIT}: until all wait", "s", "waiting_until", "process", "", None),
+    Row(f"{_WAIT}: memory over idle", "MB", "waiting_memory", "process", "≤ 50", _at_most(50)),
     Row("replay of a sequential run", "events/s", "replay", "process", "≥ 500,000", _at_least(500_000, 0)),
+    Row(
+        f"replay of {BRANCHES} async branches",
+        "events/s",
+        "replay_branches",
+        "process",
+        "≥ 100,000",
+        _at_least(100_000, 0),
+    ),
+    Row(f"{_HUGE}: last ÷ first tenth", "×", "cost", "process", "≤ 1.25", _at_most(1.25)),
+    Row(f"{_HUGE} continues", "ms", "huge_resume", "process", "≤ 1,000", _at_most(1_000), "huge_crash", HUGE_STEPS),
     Row(
         f"run of {2 * LONG_STEPS:,} events continues",
         "ms",

@@ -14,8 +14,9 @@ AHEAD = 20  # how many times as fast as both peers we want to be
 NOTES = """\
 bare: one begin immediate, one insert … select and one commit for each commit of a lone run, in pysqlite3, WAL, NORMAL
 for process and FULL for full; a one-step run is three of them. of bare: our speed beside it, the median of each round's
-ratio; above 100 % comes from group commit. DBOS: WAL with NORMAL or FULL, set by us (faster than as shipped). duroxide:
-NORMAL in every row, the best settings for each row. ahead: our speed beside the faster of the two."""
+ratio; above 100 % comes from group commit. DBOS: WAL with NORMAL or FULL, its mailboxes looked at each 10 ms, set by us
+(faster than as shipped). duroxide: NORMAL in every row, the best settings for each row. ahead: our speed beside the
+faster of the two."""
 
 
 def draw(all_figures: list[Figures], versions: dict[str, str], rounds: int) -> None:

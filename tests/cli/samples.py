@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from durable_nb import flow, sleep, step
+from durable_nb import flow, signal, sleep, step
 
 
 @step
@@ -40,3 +40,13 @@ def cli_waiting() -> str:
 @flow
 def cli_stored(day: date) -> date:
     return cli_pickled(day)
+
+
+@flow
+def cli_deciding() -> object:
+    return signal("answer").result()
+
+
+@flow
+def cli_family() -> object:
+    return cli_deciding.spawn().result()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from durable_nb.engine.cursor import Cursor, Suspended, Ticket
+from durable_nb.engine.cursor import Cursor, Suspended, Ticket, Wait
 from durable_nb.engine.replayer import Replayer
 from durable_nb.engine.turn import Mismatched, Raised, Returned, Swallowed, Turn, Waiting, place, run_turn
 from durable_nb.history.calls import Ask, plain_step
@@ -42,6 +42,12 @@ def begin_timer() -> Ticket:
     return here().cursor.begin(Ask("timer", None, b'{"due":1.0}'))
 
 
+def wait_for(ticket: Ticket) -> Row:
+    here().cursor.wait(lambda: ticket.answer is not None, (ticket,))
+    assert ticket.answer is not None
+    return ticket.answer
+
+
 def here() -> Turn:
     turn: Turn = place.get()
     return turn
@@ -59,17 +65,26 @@ class Answering:
         self.head = head
         self.log: list[Row] = []
 
-    def exchange(self, asks: Sequence[Ask], waiting: Sequence[Ticket], open: Any) -> list[Row]:
-        rows = []
-        for one in asks:
-            self.head += 1
-            rows.append(Row(self.head, one.kind, None, one.name, one.data, 10.0 + self.head))
-        for ticket in waiting:
-            seq = ticket.row.seq if ticket.row else rows[list(asks).index(ticket.ask)].seq
-            self.head += 1
-            rows.append(returned(self.head, seq, b"%d" % seq))
-        self.log += rows
+    def exchange(self, asks: Sequence[Ticket], wait: Wait | None, open: Any) -> list[Row]:
+        rows = [self._append(one.ask.kind, None, one.ask.name, one.ask.data) for one in asks]
+        if wait is None:
+            return rows
+        if asks:  # a step alone: its answer stands beside it
+            return [*rows, self._answer(rows[0])]
+        for ticket in wait.tickets:
+            assert ticket.row is not None
+            rows.append(self._answer(ticket.row))
+            if wait.see(rows[-1]):
+                break
         return rows
+
+    def _answer(self, row: Row) -> Row:
+        return self._append("returned", row.seq, None, b'{"json":%d}' % row.seq)
+
+    def _append(self, kind: str, ref: int | None, name: str | None, data: bytes) -> Row:
+        self.head += 1
+        self.log.append(Row(self.head, kind, ref, name, data, 10.0 + self.head))
+        return self.log[-1]
 
 
 def test_finished_step_is_answered_from_the_log() -> None:
@@ -86,7 +101,7 @@ def test_code_waits_at_the_end_of_the_log() -> None:
 def test_live_turn_and_replay_of_its_log_are_the_same() -> None:
     def code() -> list[bytes]:
         first, second = begin("a"), begin("b")
-        found = [here().cursor.wait(second).data, call("c").data, here().cursor.wait(first).data]
+        found = [wait_for(second).data, call("c").data, wait_for(first).data]
         return [*found, repr(here().cursor.at).encode()]
 
     port = Answering(1)
@@ -141,7 +156,7 @@ def test_an_extra_ask_before_an_answer_is_a_mismatch() -> None:
     def code() -> None:
         ticket = begin_timer()
         begin("new")
-        here().cursor.wait(ticket)
+        wait_for(ticket)
 
     outcome, _ = run(rows, code)
     assert isinstance(outcome, Mismatched)
@@ -150,7 +165,7 @@ def test_an_extra_ask_before_an_answer_is_a_mismatch() -> None:
 
 def test_an_ask_in_the_log_where_the_code_waits_is_a_mismatch() -> None:
     rows = [STARTED, timer(2), ask(3, "a"), fired(4, 2)]
-    outcome, _ = run(rows, lambda: here().cursor.wait(begin_timer()))
+    outcome, _ = run(rows, lambda: wait_for(begin_timer()))
     assert isinstance(outcome, Mismatched)
     assert "it waits where event 3" in outcome.mismatch.sentence
 
@@ -245,7 +260,7 @@ def test_a_failure_of_the_flows_own_line_has_no_answer() -> None:
 def test_spawned_and_never_awaited_asks_are_told_at_the_end() -> None:
     outcome, _ = run([STARTED], lambda: begin("a") and None)
     assert isinstance(outcome, Returned)
-    assert [one.name for one in outcome.unsent] == ["a"]
+    assert [one.ask.name for one in outcome.unsent] == ["a"]
 
 
 def test_replaying_ends_with_the_rows_that_were_there() -> None:
@@ -264,9 +279,16 @@ def test_replaying_ends_with_the_rows_that_were_there() -> None:
 
 
 def test_time_never_goes_backwards() -> None:
-    rows = [STARTED, ask(2, "a"), returned(3, 2, b"1")._replace(at=5.0)]
-    _, turn = run(rows, lambda: call("a"))
-    assert turn.cursor.at == 12.0
+    rows = [STARTED, ask(2, "a"), returned(3, 2, b"1"), ask(4, "b"), returned(5, 4, b"1")._replace(at=5.0)]
+    _, turn = run(rows, lambda: (call("a"), call("b")))
+    assert turn.cursor.at == 13.0
+
+
+def test_time_is_that_of_what_came_and_not_of_what_was_asked() -> None:
+    _, turn = run(
+        [STARTED, ask(2, "a")._replace(at=90.0), timer(3), fired(4, 3)], lambda: (begin("a"), wait_for(begin_timer()))
+    )
+    assert turn.cursor.at == 14.0
 
 
 def test_closing_raises_the_reason() -> None:

@@ -63,7 +63,7 @@ def test_a_replay_writes_no_payload(durable_app: App, monkeypatch: pytest.Monkey
     record = durable_app.client.record("a")
     rows = durable_app.store.history(record.key)
     monkeypatch.setattr(durable_app.values, "_payloads", ReadOnly(durable_app))
-    outcome, wrong = rehearse(rows, large, record.id, record.uid, durable_app.values)
+    outcome, wrong = rehearse(rows, large, record, durable_app.values)
     assert wrong is None
     assert outcome.value == 399_873  # type: ignore[union-attr]
 

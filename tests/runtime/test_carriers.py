@@ -3,6 +3,8 @@
 import threading
 from pathlib import Path
 
+import pytest
+
 from durable_nb import connect, flow, sleep, step
 from durable_nb.app import App
 
@@ -77,3 +79,26 @@ def _until_all_wait(app: App, number: int) -> None:
             return
         deadline.wait(0.1)
     raise AssertionError(app.store.counts())
+
+
+def test_a_waiting_run_gives_its_thread_at_once_to_one_that_wants_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("durable_nb.runtime.lease.PATIENCE", 60.0)
+    with connect(tmp_path / "a.durable.db", carriers=1, durability="process"):
+        begun = waiting.start_many(() for _ in range(40))
+        begun += [waiting.start() for _ in range(10)]
+        assert passing.start().result(20) == 1
+        told = [run.status for run in begun]
+    assert set(told[:-1]) == {"waiting"}
+
+
+def test_a_run_that_already_waits_in_place_gives_way_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("durable_nb.runtime.lease.PATIENCE", 60.0)
+    with connect(tmp_path / "a.durable.db", carriers=1, durability="process") as app:
+        alone = waiting.start()
+        for event in alone.follow():
+            if event.__class__.__name__ == "TimerAsked":
+                break
+        assert app.record(alone.id).owner is not None
+        assert passing.start().result(20) == 1

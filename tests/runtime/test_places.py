@@ -27,7 +27,9 @@ from durable_nb import (
     timer,
     uuid4,
 )
+from durable_nb.flows import registry
 from durable_nb.flows.flow import Flow
+from durable_nb.testing import run_to_end
 
 
 @step(name="places.double")
@@ -163,11 +165,22 @@ def test_flow_with_an_id_in_a_step_is_an_ordinary_call(elsewhere: bool, durable_
 
 
 OTHER_RUNS: dict[str, Callable[[], Any]] = {
-    "flow()": lambda: plain(1),
-    "flow.start()": lambda: plain.start(1),
-    "flow[id]()": lambda: plain["other"](1),
-    "flow[id].start()": lambda: plain["other"].start(1),
-    "flow[id].result()": lambda: plain["other"].result(),
+    "flow.start_many()": lambda: plain.start_many([1]),
+    "flow[id].status": lambda: plain["other"].status,
+    "flow[id].record": lambda: plain["other"].record,
+    "flow[id].history": lambda: plain["other"].history,
+    "flow[id].state": lambda: plain["other"].state,
+    "flow[id].note": lambda: plain["other"].note,
+    "flow[id].children": lambda: plain["other"].children,
+    "flow[id].why()": lambda: plain["other"].why(),
+    "flow[id].follow()": lambda: plain["other"].follow(),
+    "flow[id].pause()": lambda: plain["other"].pause(),
+    "flow[id].resume()": lambda: plain["other"].resume(),
+    "flow[id].retry()": lambda: plain["other"].retry(),
+    "flow[id].terminate()": lambda: plain["other"].terminate(),
+    "flow[id].fork()": lambda: plain["other"].fork(),
+    "flow[id].upgrade()": lambda: plain["other"].upgrade(),
+    "flow[id].delete()": lambda: plain["other"].delete(),
     "runs[id]": lambda: runs["other"],
     "connect()": lambda: connect(":memory:"),
 }
@@ -179,7 +192,27 @@ def test_other_runs_and_logs_are_refused_in_flow_code_with_the_line(call: str, d
     def caller() -> str:
         return refusal(OTHER_RUNS[call])
 
+    plain["other"](1)
     assert "test_places.py, line " in caller()
+
+
+CHILDREN: dict[str, Callable[[], Any]] = {
+    "flow()": lambda: plain(1),
+    "flow.start()": lambda: plain.start(1).result(),
+    "flow[id]()": lambda: plain["other"](1),
+    "flow[id].start()": lambda: plain["other"].start(1).result(),
+}
+
+
+@pytest.mark.parametrize("call", CHILDREN)
+def test_other_run_begun_in_flow_code_is_an_ask_and_not_a_call_of_the_client(call: str, durable_app: App) -> None:
+    @flow(name="places.caller")
+    def caller() -> Any:
+        return CHILDREN[call]()
+
+    assert run_to_end(durable_app, caller["r"].start()) == 2
+    assert [row.kind for row in durable_app.store.history(runs["r"].record.key)][1] in ("child", "start")
+    assert len(runs["r"].children) == 1
 
 
 # threads
@@ -318,7 +351,6 @@ NOT_FLOWS: dict[str, tuple[Any, str]] = {
     "generator": (generator, "is a generator"),
     "async generator": (async_generator, "is a generator"),
     "lambda": (lambda: 1, "a lambda cannot be a flow"),
-    "async def": (coroutine, "is an async def"),
     "class": (dict, "@flow goes on a function"),
     "value": (42, "@flow goes on a function"),
     "staticmethod": (staticmethod(coroutine), "a plain method"),
@@ -407,6 +439,7 @@ def test_option_that_makes_no_sense_is_refused_with_what_would(where: str) -> No
 
 def test_refused_definition_is_not_registered(durable_app: App) -> None:
     with pytest.raises(BadOption):
-        flow(coroutine)
+        flow(generator)
+    assert "generator" not in registry.names("flow")
     assert isinstance(plain, Flow)
     assert plain["still"](2) == 4

@@ -122,13 +122,13 @@ def _crash(flow: Any, drive: Drive, path: Path, id: str, number: int, when: str,
     with crash_at(number, when) as point:
         found = _first_life(drive, path, clock, point)
     if not point.is_dead:
-        assert found == lived.result, case
+        assert found == lived.result, f"{case}: {found}"
         return
     known = _answered(path)
     before = Counter(key for key, _, _ in DONE)
     with connect(path, carriers=0, clock=clock, durability="process") as app:
         found = _result(lambda: drive(app))
-        assert found == lived.result, case
+        assert found == lived.result, f"{case}: {found}"
         after = Counter(key for key, _, _ in DONE)
         assert {key for key in known if after[key] != before[key]} == set(), f"{case}: an answered step ran again"
         _check_replayed(fits(flow, id, path.parent), found, runs[id])

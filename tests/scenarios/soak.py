@@ -217,7 +217,7 @@ def wrong_in_replay(app: App, asked: list[tuple[str, str]]) -> list[str]:
     wrong = []
     for name, id in asked:
         record = runs[id].record
-        _, found = rehearse(app.store.history(record.key), shop.FLOWS[name][0], id, record.uid, app.values)
+        _, found = rehearse(app.store.history(record.key), shop.FLOWS[name][0], record, app.values)
         wrong += [f"{id}: {found}"] if found is not None else []
     return wrong
 

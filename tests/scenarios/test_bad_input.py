@@ -905,7 +905,7 @@ def test_verbs_in_the_wrong_place_are_refused_by_line(durable_app: App) -> None:
     @flow
     def outer() -> str:
         try:
-            chain["inner"].start(1)
+            chain["inner"].pause()
         except NotInFlow as error:
             return str(error)
         return "never"

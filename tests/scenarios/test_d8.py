@@ -77,8 +77,8 @@ def ledger(folder: Path) -> list[str]:
 
 
 NOTE = """
-import os, signal
 from durable_nb import *
+import os, signal
 
 def note(what):
     ledger = os.open("ledger.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

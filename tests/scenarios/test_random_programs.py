@@ -100,7 +100,7 @@ def carried(app: App, run: Run, clock: FakeClock) -> End:
         while app.turn():
             replayed(app, run)
         assert run.status not in ("parked", "paused"), run.why()
-        due = app.store.next_due()
+        due = app.next_due()
         assert run.status in ENDED or due is not None, run.why()
         clock.jump_to(max(due or 0, clock.now()))
     outcome = replayed(app, run)
@@ -120,7 +120,7 @@ def replayed(app: App, run: Run, length: int | None = None) -> Any:
     record = run.record
     rows = app.store.history(record.key)[:length]
     point, database.crash_point = database.crash_point, None
-    outcome, wrong = rehearse(rows, interpret, record.id, record.uid, app.values)
+    outcome, wrong = rehearse(rows, interpret, record, app.values)
     database.crash_point = point
     assert wrong is None, (wrong, rows)
     return outcome

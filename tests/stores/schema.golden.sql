@@ -1,3 +1,15 @@
+CREATE TABLE admission(                     -- what queues have let in, the last of it: it keeps its place until its body ends
+  queue text not null,
+  n integer not null,
+  queue_key text not null,
+  at real not null,
+  owner integer,                            -- null = it has ended
+  run integer not null,                     -- perhaps deleted since
+  ask integer not null,
+  attempt integer not null,
+  primary key(queue, n)
+) without rowid
+
 CREATE TABLE chunk(
   key integer primary key,
   digest text not null unique,
@@ -36,6 +48,15 @@ CREATE TABLE event(
   primary key(run, seq)
 ) without rowid
 
+CREATE TABLE expired(                       -- pruned runs: their ids answer that they were here
+  id text not null,
+  uid text not null,
+  status text not null,
+  ended_at real not null,
+  pruned_at real not null,
+  primary key(id, uid)
+) without rowid
+
 CREATE TABLE inbox(
   seq integer primary key autoincrement,    -- never used twice, so that run.mail only grows
   run integer not null references run(key) on delete cascade,
@@ -72,7 +93,8 @@ CREATE TABLE owner(
   host text not null,
   label text not null,
   started_at real not null,
-  seen_at real not null
+  seen_at real not null,
+  tags text not null default '[]'           -- JSON: whose steps it takes beside those without a tag
 )
 
 CREATE TABLE payload(
@@ -96,6 +118,15 @@ CREATE TABLE payload_ref(
   primary key(run, seq, payload)
 ) without rowid
 
+CREATE TABLE queue(
+  name text primary key,
+  concurrency integer,                      -- steps that run at once, in all processes; null = any number
+  per_worker integer,                       -- and in one process
+  rate_count integer,                       -- steps that begin
+  rate_period real,                         -- within so many seconds
+  admitted integer not null default 0       -- how many it has let in
+) without rowid
+
 CREATE TABLE run(
   key integer primary key autoincrement,    -- never used twice: owners, caches and other processes remember it
   id text not null unique,
@@ -104,6 +135,7 @@ CREATE TABLE run(
   owner integer,                            -- the process that holds it
   mail integer not null default 0,          -- highest inbox number ever put: the optimistic guard of the hot path
   ready_at real,                            -- when it may be claimed
+  priority integer not null default 0,      -- of those that may be claimed, the higher goes first
   status text not null,
   flow text not null,
   version text,
@@ -124,6 +156,26 @@ CREATE TABLE run(
   arguments blob not null,
   outcome blob
 )
+
+CREATE TABLE schedule(
+  id text primary key,
+  flow text not null,
+  code text not null,                       -- of the flow, as it was; what is started takes the newest
+  arguments blob not null,
+  spec text not null,
+  tz text not null,
+  misfire text not null,
+  next_at real not null,
+  paused integer not null default 0,
+  sentence text,                            -- why it is paused
+  created_at real not null
+) without rowid
+
+CREATE TABLE session(                       -- which process does the steps of a session
+  name text primary key,
+  owner integer not null,
+  seen_at real not null                     -- when it last began or ended one
+) without rowid
 
 CREATE TABLE signal_key(                    -- of every signal ever put with a key: a repeat is known by it
   run integer not null references run(key) on delete cascade,
@@ -155,10 +207,19 @@ CREATE TABLE work(
   crashes integer not null default 0,       -- attempts in a row that never answered
   due real not null,
   owner integer,
+  queue text not null default '',           -- whose limits it keeps; '' = nobody's
+  queue_key text not null default '',       -- of those that queue, each key has its turn
+  tag text not null default '',             -- only a process that has it may claim it
+  session text not null default '',         -- only the process that holds it may claim it
+  priority integer not null default 0,
   name text not null,
   data blob not null,
   primary key(run, ask)
 ) without rowid
+
+CREATE INDEX admission_key on admission(queue, queue_key, n)
+
+CREATE INDEX admission_open on admission(queue, owner, run, ask) where owner is not null
 
 CREATE INDEX code_digest on code(digest)
 
@@ -178,7 +239,8 @@ CREATE INDEX payload_ref_payload on payload_ref(payload)
 
 CREATE INDEX run_flow on run(flow, key)
 
-CREATE INDEX run_new on run(ready_at) where ready_at is not null and owner is null and status = 'pending'
+CREATE INDEX run_new on run(ready_at)
+where ready_at is not null and owner is null and status = 'pending' and priority = 0
 
 CREATE INDEX run_origin on run(origin) where origin is not null
 
@@ -186,15 +248,27 @@ CREATE INDEX run_owner on run(owner) where owner is not null
 
 CREATE INDEX run_parent on run(parent) where parent is not null
 
+CREATE INDEX run_priority on run(priority, ready_at) where ready_at is not null and owner is null and priority <> 0
+
 CREATE INDEX run_status on run(status, key, flow)
 
-CREATE INDEX run_waits on run(case when json_valid(waits) then json_extract(waits, '$.name') end, key, flow)
-where waits is not null
+CREATE INDEX run_waits on run(key, status, flow, waits) where waits is not null
 
-CREATE INDEX run_woken on run(ready_at) where ready_at is not null and owner is null and status <> 'pending'
+CREATE INDEX run_woken on run(ready_at)
+where ready_at is not null and owner is null and status <> 'pending' and priority = 0
+
+CREATE INDEX schedule_next on schedule(next_at) where not paused
+
+CREATE INDEX session_owner on session(owner)
+
+CREATE INDEX session_seen on session(seen_at)
 
 CREATE INDEX watch_by on watch(by, ask)
 
-CREATE INDEX work_free on work(due) where owner is null
+CREATE INDEX work_bound on work(queue, tag, session, due) where owner is null and session <> ''
+
+CREATE INDEX work_due on work(queue, tag, due) where owner is null and session = ''
+
+CREATE INDEX work_free on work(queue, tag, priority, queue_key, due) where owner is null
 
 CREATE INDEX work_owner on work(owner) where owner is not null

@@ -74,15 +74,16 @@ def test_runs_are_found_by_what_they_wait_for_and_by_who_asked(
     made += [("c", "ship", "waiting", 1, "approve"), ("d", "checkout", "waiting", 1, 'say \\"yes\\"')]
     for id, flow, status, parent, name in made:
         run, _ = store.start(new_run(id, flow=flow, owner=owner, parent=parent))
-        waits = f'{{"ask":2,"kind":"signal","name":"{name}"}}'
+        waits = f'[{{"ask":1,"kind":"timer"}},{{"ask":2,"kind":"signal","name":"{name}"}}]'
         store.commit(turn(run, release=Release(status, None, waits=waits)))
-    for id, waits in [("timer", '{"ask":2,"kind":"timer"}'), ("odd", "approve"), ("nothing", None)]:
+    for id, waits in [("timer", '[{"ask":2,"kind":"timer"}]'), ("odd", "approve"), ("nothing", None)]:
         run, _ = store.start(new_run(id, owner=owner))
         store.commit(turn(run, release=Release("parked", None, waits=waits)))
     run, _ = store.start(new_run("goes on", owner=owner))
-    store.commit(turn(run, release=Release("waiting", None, waits='{"ask":2,"kind":"signal","name":"approve"}')))
+    store.commit(turn(run, release=Release("waiting", None, waits='[{"ask":2,"kind":"signal","name":"approve"}]')))
     store.claim_run(run.key, owner, 30.0)
     assert [run.id for run in store.find(query)] == ids
+    assert store.count(query) == len(ids)
 
 
 def test_a_tree_goes_down_before_it_goes_on(store: SqliteStore) -> None:
@@ -97,7 +98,7 @@ def test_a_tree_goes_down_before_it_goes_on(store: SqliteStore) -> None:
 
 @pytest.mark.slow
 def test_a_page_of_a_hundred_out_of_a_hundred_thousand_is_there_within_ten_milliseconds(filed: SqliteStore) -> None:
-    waits = '{"ask":4,"kind":"signal","name":"%s"}'
+    waits = '[{"ask":4,"kind":"signal","name":"%s"}]'
     kinds = [("checkout", "completed", None), ("ship", "failed", None), ("checkout", "waiting", waits % "approve")]
     runs = [
         (f"run-{number}", *kinds[number % 3], number // 100 if number % 2 else None, b"x" * 300)

@@ -1,11 +1,36 @@
 """A log with something of everything, and the verbs that change much of it at once."""
 
 from durable_nb.stores.protocol import Store
-from durable_nb.stores.shapes import Commit, Execution, Mail, Message, NewWork, Query, Release, RunRecord
+from durable_nb.stores.shapes import (
+    Commit,
+    Execution,
+    Mail,
+    Message,
+    NewWork,
+    OutputRecord,
+    Past,
+    Query,
+    Release,
+    RunRecord,
+)
 from durable_nb.stores.sqlite import SqliteStore
 from tests.stores.examples import carried, letter, new_run, row, turn, waiting
 
-_TABLES = ("run", "event", "inbox", "signal_key", "early", "watch", "state", "work", "code", "payload", "payload_ref")
+_TABLES = (
+    "run",
+    "event",
+    "inbox",
+    "signal_key",
+    "early",
+    "watch",
+    "state",
+    "work",
+    "code",
+    "payload",
+    "payload_ref",
+    "output",
+    "expired",
+)
 
 
 def prepare(store: Store) -> None:
@@ -45,7 +70,7 @@ def whole_turn(sender: RunRecord) -> Commit:
         watches=[(id, 3) for id in ("child", "friend", "done", "nobody")],
         state=[("gone", None), ("new", b"2")],
         note=b"3/9",
-        next=Execution(3, "code-2", "v2", b"[2]"),
+        next=Execution(3, "code-2", "v2"),
         release=waiting(99.0),
     )
 
@@ -91,8 +116,27 @@ def delete(store: Store) -> None:
     store.delete([run.key for run in store.find(Query(search="ending"))], force=True, now=30.0)
 
 
+def expire(store: Store) -> None:
+    store.expire([run.key for run in store.find(Query(search="done"))], now=30.0)
+
+
+def start_with_past(store: Store) -> None:
+    """A fork with all that it can have."""
+    parts = Commit(
+        0, 0, 0, (row(5), row(6)), 30.0,
+        payloads=[(6, "p1")], starts=[new_run("child of fork")], watches=[("friend", 5), ("done", 6)],
+        messages=[Message("fork", "uid of fork", letter(key="k1"))], state=[("kept", b"1")], note=b"3/9",
+    )  # fmt: skip
+    new = new_run("fork", origin="sender")
+    new = new._replace(started=new.started._replace(seq=4))
+    store.start_with_past(new, Past(2, 3, parts, [OutputRecord(None, 1, "stdout", "a", 11.0)]))
+
+
 def gc(store: Store) -> None:
     store.gc(11.0 + 8 * 24 * 3600.0)
 
 
-CHANGES = {each.__name__: each for each in (commit, append, start, signal, signal_early, end, delete, gc)}
+CHANGES = {
+    each.__name__: each
+    for each in (commit, append, start, start_with_past, signal, signal_early, end, delete, expire, gc)
+}

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from msgspec import Raw
+
 from durable_nb.history import events as e, wire
 from durable_nb.history.events import Row
 from durable_nb.history.failure import Failure
@@ -55,6 +57,24 @@ EVERY_KIND = rows(
     e.Completed(seq=15, at=T0, value=plain(b"[1,2]")),
     e.RunFailed(seq=16, at=T0, failure=FAILURE, cut=5),
     e.RunCancelled(seq=17, at=T0, sentence="by Ann"),
+    e.SignalAsked(seq=18, at=T0, name="go", type=Raw(b'{"type":"integer"}')),
+    e.ChildAsked(seq=19, at=T0, name="ship", arguments=plain(b'{"item":"tea"}'), id="parcel-7", version="2"),
+    e.StartAsked(seq=20, at=T0, name="report", arguments=plain(b"{}")),
+    e.WatchAsked(seq=21, at=T0, run="other"),
+    e.LookAsked(seq=22, at=T0, name="count", run="other"),
+    e.TellAsked(seq=23, at=T0, name="signal", run="other", mailbox="go", key="k", value=plain(b"4")),
+    e.StateSet(seq=24, at=T0, name="total", value=plain(b"12")),
+    e.StateRemoved(seq=25, at=T0, name="total"),
+    e.Noted(seq=26, at=T0, value=plain(b'"3 of 9"')),
+    e.Patched(seq=27, at=T0, name="taxes"),
+    e.Dropped(seq=28, at=T0, ref=3),
+    e.Received(seq=29, at=T0, ref=18, name="go", value=plain(b"4"), mail=7, sender="pid 2", sent_at=T0 - 5, key="k"),
+    e.SignalRejected(
+        seq=30, at=T0, ref=18, name="go", value=plain(b'"x"'), sentence="a text is no integer", sender="pid 2"
+    ),
+    e.Forked(seq=31, at=T0, origin="zero", uid="u0", at_event=9),
+    e.Cancelling(seq=32, at=T0, reason="too late", sender="pid 2", until=T0 + 600),
+    e.Continued(seq=33, at=T0),
 )
 
 

@@ -34,6 +34,22 @@ def test_every_kind_of_event_has_its_words() -> None:
         "completed": (None, "[1, 2]"),
         "failed": (None, "OSError: no network (shop.py, line 3: `get()`)"),
         "cancelled": (None, "by Ann"),
+        "signal": ("go", "waits its turn at the mailbox"),
+        "child": ("ship", "(item='tea') as run 'parcel-7'"),
+        "start": ("report", "()"),
+        "watch": (None, "waits for the end of run 'other'"),
+        "look": ("count", "looks at the state of run 'other'"),
+        "tell": ("signal", "to run 'other', mailbox `go`: 4"),
+        "set": ("total", "12"),
+        "unset": ("total", "removed"),
+        "note": (None, "'3 of 9'"),
+        "patched": ("taxes", "the run has the newer code here"),
+        "drop": (None, "given up"),
+        "received": ("go", "4, sent by pid 2"),
+        "rejected": ("go", "'x', sent by pid 2, is refused: a text is no integer"),
+        "forked": (None, "forked from run 'zero' after its event 9"),
+        "cancelling": (None, "pid 2 wants the run to end: too late"),
+        "continued": (None, "goes on as a new execution"),
     }
 
 
@@ -43,10 +59,13 @@ def test_the_data_of_an_event_is_what_its_columns_do_not_say() -> None:
         "arguments": {"items": {"codec": "json", "json": ["tea"]}, "by": {"codec": "json", "json": None}},
         "code": "c" * 32,
         "version": None,
+        "state": {},
     }
     assert data["returned"] == {"value": {"codec": "pickle", "size": 17, "preview": "Parcel(3)"}}
     assert data["parked"] == {"reason": "mismatch", "sentence": "the code has changed", "ask": 2, "before": "running"}
     assert data["fired"] == {}
+    assert data["signal"] == {"type": {"type": "integer"}}
+    assert data["tell"] == {"run": "other", "mailbox": "go", "key": "k", "value": {"codec": "json", "json": 4}}
 
 
 def test_a_row_that_cannot_be_read_says_so_and_stops_nothing() -> None:

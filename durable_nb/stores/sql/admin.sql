@@ -25,6 +25,15 @@ where key in (select member from family) order by key;
 -- name: delete_run
 delete from run where key = ?1;
 
+-- name: remember
+insert into expired(id, uid, status, ended_at, pruned_at)
+select id, uid, status, ended_at, ?2 from run where key = ?1 and ended_at is not null
+on conflict(id, uid) do nothing;
+
+-- name: forget_expired
+-- Whoever deletes a run on purpose wants its id to be free, whatever had it before.
+delete from expired where id = (select id from run where key = ?1);
+
 -- name: ended
 -- Roots with all below them are old enough, unless something of them lives or a run that lives was forked from it.
 with recursive held(member) as (
@@ -125,6 +134,7 @@ union all select 'signal_key', coalesce(sum(length(name) + length(key)), 0) from
 union all select 'early', coalesce(sum(length(id) + length(name) + length(value)), 0) from early
 union all select 'state', coalesce(sum(length(key) + length(value)), 0) from state
 union all select 'watch', 8 * count(*) from watch
+union all select 'expired', coalesce(sum(length(id) + length(uid) + length(status)), 0) from expired
 union all select 'work', coalesce(sum(length(name) + length(data)), 0) from work
 union all select 'code', coalesce(sum(length(name) + length(digest) + length(document)), 0) from code
 union all select 'payload', coalesce(sum(length(digest)), 0) from payload

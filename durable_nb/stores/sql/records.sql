@@ -16,10 +16,13 @@ where key < coalesce(:before, 9223372036854775807)
 order by key desc limit :limit;
 
 -- name: find_by_waits
--- As above along run_waits, whose expression this is. The row of a run that is carried still says what it waited for
--- last.
+-- As above along run_waits, which has the text: first whether the name is in it at all, then whether it is waited for.
+-- The row of a run that is carried still says what it waited for last.
 select {run} from run
-where case when json_valid(waits) then json_extract(waits, '$.name') end = :waiting_for and waits is not null
+where waits is not null
+  and instr(waits, '"name":' || json_quote(:waiting_for))
+  and exists (select 1 from json_each(case when json_valid(waits) then waits else '[]' end) as one
+              where one.type = 'object' and json_extract(one.value, '$.name') = :waiting_for)
   and +status <> 'running'
   and key < coalesce(:before, 9223372036854775807)
   and (:flow is null or flow = :flow)
@@ -79,6 +82,45 @@ select key, value from state where run = ?1 order by key;
 
 -- name: counts
 select status, count(*) from run group by status;
+
+-- name: count
+select count(*) from run
+where key < coalesce(:before, 9223372036854775807)
+  and (:flow is null or flow = :flow)
+  and (:status is null or status = :status)
+  and (:parent is null or parent = :parent)
+  and (:since is null or created_at >= :since)
+  and (:search is null or instr(lower(id), lower(:search)) or instr(lower(flow), lower(:search))
+       or instr(lower(coalesce(sentence, '')), lower(:search)))
+  and (:waiting_for is null or status <> 'running' and exists (
+       select 1 from json_each(case when json_valid(waits) then waits else '[]' end) as one
+       where one.type = 'object' and json_extract(one.value, '$.name') = :waiting_for));
+
+-- name: forks
+select {run} from run where origin = ?1 order by key;
+
+-- name: expired
+select id, uid, status, ended_at, pruned_at from expired where id = ?1 order by pruned_at desc limit 1;
+
+-- name: events
+select kind, count(*) from event group by kind
+union all
+-- The first attempt of a step in place that waits for nothing begins with its ask.
+select 'attempts', count(*) from event
+where kind = 'attempt'
+   or kind = 'step' and json_extract(cast(data as text), '$.due') is null
+      and not coalesce(json_extract(cast(data as text), '$.elsewhere'), 0)
+union all
+select 'failed steps', count(*) from event join event as asked on asked.run = event.run and asked.seq = event.ref
+where event.kind = 'raised' and asked.kind = 'step';
+
+-- name: backlog
+select 'runs ready', count(*) from run where owner is null and ready_at <= ?1
+union all select 'steps due', count(*) from work where owner is null and due <= ?1
+union all select 'steps later', count(*) from work where owner is null and due > ?1
+union all select 'steps running', count(*) from work where owner is not null
+union all select 'mail', count(*) from inbox
+union all select 'oldest waiting', min(updated_at) from run where status = 'waiting';
 
 -- name: newest_ids
 select id from run order by key desc limit ?1;

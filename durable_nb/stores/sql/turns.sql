@@ -3,9 +3,9 @@
 -- name: start
 -- A run that has the id already stays as it is: no row comes back.
 insert into run(id, uid, flow, version, status, code, arguments, created_at, updated_at, ready_at, lease, owner,
-                parent, parent_ask, origin)
+                parent, parent_ask, origin, priority)
 values (:id, :uid, :flow, :version, :status, :code, :arguments, :at, :at, :ready_at, :lease, :owner,
-        :parent, :parent_ask, :origin)
+        :parent, :parent_ask, :origin, :priority)
 on conflict(id) do nothing
 returning key;
 
@@ -45,8 +45,12 @@ select seq, kind, ref, name, data, at from event where run = ?1 and seq = ?2;
 
 -- name: is_due
 -- Asked before a claim opens a write transaction for nothing.
-select exists(select 1 from run indexed by run_woken where ready_at <= ?1 and owner is null and status <> 'pending')
-    or exists(select 1 from run indexed by run_new where ready_at <= ?1 and owner is null and status = 'pending');
+select exists(select 1 from run indexed by run_woken
+              where ready_at <= ?1 and owner is null and status <> 'pending' and priority = 0)
+    or exists(select 1 from run indexed by run_new
+              where ready_at <= ?1 and owner is null and status = 'pending' and priority = 0)
+    or exists(select 1 from run indexed by run_priority
+              where ready_at <= ?1 and owner is null and priority <> 0);
 
 -- name: due
 -- Those woken by mail or a timer go before those never started; a limit in each arm keeps it to the heads of two indexes,
@@ -54,15 +58,24 @@ select exists(select 1 from run indexed by run_woken where ready_at <= ?1 and ow
 with head as (
   select * from (
     select key as run, 0 as is_new, ready_at as due from run indexed by run_woken
-    where ready_at <= ?1 and owner is null and status <> 'pending' order by ready_at limit ?2)
+    where ready_at <= ?1 and owner is null and status <> 'pending' and priority = 0 order by ready_at limit ?2)
   union all
   select * from (
     select key, 1, ready_at from run indexed by run_new
-    where ready_at <= ?1 and owner is null and status = 'pending' order by ready_at limit ?2)
+    where ready_at <= ?1 and owner is null and status = 'pending' and priority = 0 order by ready_at limit ?2)
   order by 2, 3, 1 limit ?2)
 select {run}
 from head join run on run.key = head.run
 order by head.is_new, head.due, head.run;
+
+-- name: next_run_priority
+select max(priority) from run indexed by run_priority
+where ready_at is not null and owner is null and priority <> 0 and priority < ?1;
+
+-- name: due_with_priority
+select {run} from run indexed by run_priority
+where ready_at <= ?1 and owner is null and priority <> 0 and priority = ?3
+order by ready_at, key limit ?2;
 
 -- name: lease
 update run set lease = lease + 1, owner = ?2, status = 'running', ready_at = null, updated_at = ?3 where key = ?1;
@@ -103,7 +116,7 @@ update run set note = ?2, noted = noted + 1 where key = ?1;
 
 -- name: begin_execution
 update run
-set execution = execution + 1, base = :base, code = :code, version = :version, arguments = :arguments
+set execution = execution + 1, base = :base, code = :code, version = :version
 where key = :run;
 
 -- name: release
@@ -112,6 +125,16 @@ set owner = null, status = :status, ready_at = :ready_at, reason = :reason, sent
     outcome = :outcome, updated_at = :at,
     ended_at = case when :status in ('completed', 'failed', 'cancelled') then :at end
 where key = :run and lease = :lease and owner is not null and mail <= :mail;
+
+-- name: place
+update run set execution = ?2, base = ?3, created_at = ?4, updated_at = ?4 where key = ?1;
+
+-- name: end_at_birth
+-- A run that came from elsewhere and has ended there.
+update run
+set status = :status, ready_at = :ready_at, reason = :reason, sentence = :sentence, waits = :waits, outcome = :outcome,
+    updated_at = :at, ended_at = case when :status in ('completed', 'failed', 'cancelled') then :at end
+where key = :run;
 
 -- name: drop_all_work
 delete from work where run = ?1;

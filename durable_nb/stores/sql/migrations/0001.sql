@@ -17,6 +17,7 @@ create table run(
   owner integer,                            -- the process that holds it
   mail integer not null default 0,          -- highest inbox number ever put: the optimistic guard of the hot path
   ready_at real,                            -- when it may be claimed
+  priority integer not null default 0,      -- of those that may be claimed, the higher goes first
   status text not null,
   flow text not null,
   version text,
@@ -38,16 +39,20 @@ create table run(
   outcome blob
 );
 -- Two indexes, because those woken go before those never started: one look at the head of each, however many wait.
-create index run_woken on run(ready_at) where ready_at is not null and owner is null and status <> 'pending';
-create index run_new on run(ready_at) where ready_at is not null and owner is null and status = 'pending';
+-- What has a priority has an index of its own: it costs nothing as long as nobody uses them.
+create index run_woken on run(ready_at)
+where ready_at is not null and owner is null and status <> 'pending' and priority = 0;
+create index run_new on run(ready_at)
+where ready_at is not null and owner is null and status = 'pending' and priority = 0;
+create index run_priority on run(priority, ready_at) where ready_at is not null and owner is null and priority <> 0;
 create index run_owner on run(owner) where owner is not null;
 -- With the flow, so that a rare pair of both is found among many runs without looking at their rows.
 create index run_status on run(status, key, flow);
 create index run_flow on run(flow, key);
 create index run_parent on run(parent) where parent is not null;
 create index run_origin on run(origin) where origin is not null;
-create index run_waits on run(case when json_valid(waits) then json_extract(waits, '$.name') end, key, flow)
-where waits is not null;
+-- With the text, which is looked through: a run may wait for several things.
+create index run_waits on run(key, status, flow, waits) where waits is not null;
 
 create table event(
   run integer not null references run(key) on delete cascade,
@@ -115,12 +120,75 @@ create table work(
   crashes integer not null default 0,       -- attempts in a row that never answered
   due real not null,
   owner integer,
+  queue text not null default '',           -- whose limits it keeps; '' = nobody's
+  queue_key text not null default '',       -- of those that queue, each key has its turn
+  tag text not null default '',             -- only a process that has it may claim it
+  session text not null default '',         -- only the process that holds it may claim it
+  priority integer not null default 0,
   name text not null,
   data blob not null,
   primary key(run, ask)
 ) without rowid;
-create index work_free on work(due) where owner is null;
+-- A queue and a tag are a lane: who may not enter it passes it by, however long it is.
+create index work_free on work(queue, tag, priority, queue_key, due) where owner is null;
+create index work_due on work(queue, tag, due) where owner is null and session = '';
+create index work_bound on work(queue, tag, session, due) where owner is null and session <> '';
 create index work_owner on work(owner) where owner is not null;
+
+create table queue(
+  name text primary key,
+  concurrency integer,                      -- steps that run at once, in all processes; null = any number
+  per_worker integer,                       -- and in one process
+  rate_count integer,                       -- steps that begin
+  rate_period real,                         -- within so many seconds
+  admitted integer not null default 0       -- how many it has let in
+) without rowid;
+
+create table admission(                     -- what queues have let in, the last of it: it keeps its place until its body ends
+  queue text not null,
+  n integer not null,
+  queue_key text not null,
+  at real not null,
+  owner integer,                            -- null = it has ended
+  run integer not null,                     -- perhaps deleted since
+  ask integer not null,
+  attempt integer not null,
+  primary key(queue, n)
+) without rowid;
+create index admission_key on admission(queue, queue_key, n);
+create index admission_open on admission(queue, owner, run, ask) where owner is not null;
+
+create table session(                       -- which process does the steps of a session
+  name text primary key,
+  owner integer not null,
+  seen_at real not null                     -- when it last began or ended one
+) without rowid;
+create index session_seen on session(seen_at);
+create index session_owner on session(owner);
+
+create table schedule(
+  id text primary key,
+  flow text not null,
+  code text not null,                       -- of the flow, as it was; what is started takes the newest
+  arguments blob not null,
+  spec text not null,
+  tz text not null,
+  misfire text not null,
+  next_at real not null,
+  paused integer not null default 0,
+  sentence text,                            -- why it is paused
+  created_at real not null
+) without rowid;
+create index schedule_next on schedule(next_at) where not paused;
+
+create table expired(                       -- pruned runs: their ids answer that they were here
+  id text not null,
+  uid text not null,
+  status text not null,
+  ended_at real not null,
+  pruned_at real not null,
+  primary key(id, uid)
+) without rowid;
 
 create table owner(
   key integer primary key autoincrement,    -- also the byte of <log>-owners that its process keeps locked
@@ -128,7 +196,8 @@ create table owner(
   host text not null,
   label text not null,
   started_at real not null,
-  seen_at real not null
+  seen_at real not null,
+  tags text not null default '[]'           -- JSON: whose steps it takes beside those without a tag
 );
 
 create table code(

@@ -1,0 +1,72 @@
+"""Answers of steps beside their flow, in one process: handed over in memory, and safe in the log when the flow is busy."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from durable_nb import App, connect, flow, gather, step
+
+PATIENCE = 60.0
+_done = threading.Event()
+_go_on = threading.Event()
+
+
+@step
+def square(number: int) -> int:
+    return number * number
+
+
+@step
+def beside(number: int) -> int:
+    _done.set()
+    return number
+
+
+@step
+def hold() -> None:
+    assert _go_on.wait(PATIENCE)
+
+
+@flow
+def squares(numbers: int) -> int:
+    return sum(gather(square.spawn(number) for number in range(numbers)).result())
+
+
+@flow
+def busy() -> int:
+    slow = beside.spawn(5)
+    hold()
+    return slow.result()
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[App]:
+    _done.clear()
+    _go_on.clear()
+    with connect(tmp_path / "handed.durable.db") as app:
+        yield app
+        _go_on.set()
+
+
+def test_many_answers_come_in_and_leave_no_work(app: App) -> None:
+    assert squares["a"](200) == sum(number * number for number in range(200))
+    record = app.store.run("a")
+    assert record is not None
+    assert app.store.work(record.key) == []
+    kinds = [row.kind for row in app.store.history(record.key)]
+    assert kinds.count("step") == kinds.count("returned") == 200
+
+
+def test_the_answer_is_in_the_log_while_the_flow_is_busy(app: App) -> None:
+    run = busy["a"].start()
+    assert _done.wait(PATIENCE)
+    record = app.store.run("a")
+    assert record is not None
+    while not any(mail.kind == "returned" for mail in app.store.mail(record.key)):
+        assert run.status == "running"
+    assert not _go_on.is_set()
+    _go_on.set()
+    assert run.result(PATIENCE) == 5
+    assert app.store.mail(record.key) == []
