@@ -13,7 +13,7 @@ from typing import Any
 
 from durable_nb.client import SETTLED, Client
 from durable_nb.codec.sign import load_signer
-from durable_nb.errors import BadOption, LogClosed, LogError, Untrusted
+from durable_nb.errors import BadOption, ForkedProcess, LogClosed, LogError, Untrusted
 from durable_nb.flows import host as hosts
 from durable_nb.flows.flow import Flow
 from durable_nb.flows.host import StartOptions
@@ -293,6 +293,7 @@ class App:
             self.runtime.go_on(self.clock.now())
 
     def _runtime(self) -> Runtime:
+        self._check_process()
         if not self.is_trusted:
             raise Untrusted
         if self.runtime is None:
@@ -301,7 +302,13 @@ class App:
             )
         return self.runtime
 
+    def _check_process(self) -> None:
+        """Before any lock: in a forked child it may be held by a thread that is not there."""
+        if os.getpid() != self._process:
+            raise ForkedProcess
+
     def _check_open(self) -> None:
+        self._check_process()
         if self._is_closed:
             raise LogClosed
         if not self.is_trusted:
