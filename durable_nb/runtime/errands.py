@@ -35,10 +35,17 @@ _logger = logging.getLogger("durable_nb.steps")
 class Job:
     """One attempt of a step, ready to run."""
 
-    __slots__ = ("args", "here", "kwargs", "record", "row", "step", "work")
+    __slots__ = ("args", "here", "is_told", "kwargs", "record", "row", "step", "work")
 
     def __init__(
-        self, record: RunRecord, row: Row, work: WorkRecord, step: Step[..., Any], args: Any, kwargs: Any
+        self,
+        record: RunRecord,
+        row: Row,
+        work: WorkRecord,
+        step: Step[..., Any],
+        args: Any,
+        kwargs: Any,
+        is_told: bool = False,
     ) -> None:
         self.record = record
         self.row = row
@@ -46,6 +53,7 @@ class Job:
         self.step = step
         self.args = args
         self.kwargs = kwargs
+        self.is_told = is_told  # the log says already that the attempt was begun
         self.here: StepPlace | None = None
 
 
@@ -84,8 +92,6 @@ class Errands:
         if work.crashes >= CRASHES:
             self._finish(Job(record, row, work, step, args, kwargs), "crashed", _started(work))  # parks the run
             return None
-        mail = NewMail("attempt", work.ask, work.attempt, None, None, _started(work), shared.label, False)
-        shared.store.tell(work.run, mail, shared.now())
         return Job(record, row, work, step, args, kwargs)
 
     def perform(self, job: Job) -> None:
@@ -95,6 +101,10 @@ class Errands:
         here = StepPlace(record.id, record.uid, record.execution, ask, job.step.name, attempt, self._recall(record.key))
         here.sink = Sink(shared.now, background())
         job.here = here
+        if job.step.is_async and not job.step.options_.isolate:
+            self._begin_loop()
+        if not job.is_told:
+            self._tell(job.work)
         try:
             value = self._bounded(job, here)
         except BaseException as error:  # noqa: BLE001 - whatever a body raises is an outcome
@@ -107,6 +117,11 @@ class Errands:
         pieces = here.sink.take()
         if pieces:
             shared.store.put_output(record.key, pieces)
+
+    def _tell(self, work: WorkRecord) -> None:
+        """Last before the body: an attempt that was claimed but not told of does not count as a crash of its step."""
+        mail = NewMail("attempt", work.ask, work.attempt, None, None, _started(work), self._shared.label, False)
+        self._shared.store.tell(work.run, mail, self._shared.now())
 
     def _recall(self, run: int) -> Recall:
         return lambda ask: position(self._shared.store.output(run), ask)
@@ -125,19 +140,23 @@ class Errands:
                 place.reset(token)
         return _on_thread(job, here, options.timeout)
 
-    def _on_loop(self, job: Job, here: StepPlace, timeout: float | None) -> Any:
+    def _begin_loop(self) -> "LoopThread":
         from durable_nb.runtime import loop  # noqa: PLC0415 - asyncio is 20 ms of import that plain steps never need
 
         with self._lock:
             if self._loop is None:
                 self._loop = loop.LoopThread()
+            return self._loop
+
+    def _on_loop(self, job: Job, here: StepPlace, timeout: float | None) -> Any:
+        from durable_nb.runtime import loop  # noqa: PLC0415
 
         async def body() -> Any:
             place.set(here)
             return await job.step.perform(job.args, job.kwargs)
 
         try:
-            return self._loop.run(body(), timeout)
+            return self._begin_loop().run(body(), timeout)
         except loop.TookTooLong:
             here.stop.is_set = True
             raise _too_long(job, timeout or 0.0) from None

@@ -47,7 +47,7 @@ class Workers:
             return
         now = self._shared.now()
         work = WorkRecord(record.key, row.seq, use.step.name, b"", 1, 0, now, self._shared.owner)
-        self._queue(Job(record, row, work, use.step, use.args, use.kwargs))
+        self._queue(Job(record, row, work, use.step, use.args, use.kwargs, is_told=True))
 
     def look(self) -> None:
         """There may be free work that is due."""

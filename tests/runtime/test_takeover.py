@@ -16,7 +16,7 @@ from durable_nb import App, RunPaused, connect, current_step, flow, runs, sleep,
 from durable_nb.client import ENDED
 from durable_nb.history.events import Returned
 from durable_nb.stores.owners import bytes_of
-from durable_nb.testing import FakeClock, run_until_idle
+from durable_nb.testing import FakeClock, abandon, run_to_end, run_until_idle
 
 PATIENCE = 60.0
 LEDGER: list[tuple[str, int]] = []
@@ -59,6 +59,11 @@ def held_elsewhere(ledger: str) -> int:
 def sleeper(ledger: str) -> int:
     sleep("1h")
     return after(ledger, 7)
+
+
+@flow(name="takeover.claimed")
+def claimed(ledger: str) -> int:
+    return after.options(timeout=PATIENCE)(ledger, 7)
 
 
 FLOWS: dict[str, Any] = {"held": held, "held_elsewhere": held_elsewhere}
@@ -302,3 +307,18 @@ def test_what_an_owner_claims_after_its_burial_is_not_held_for_ever(tmp_path: Pa
         first.abandon()
         run_until_idle(second)
         assert (run.status, run.record.owner) == ("waiting", None)
+
+
+def test_claimed_attempt_that_was_never_begun_is_no_crash_of_its_step(tmp_path: Path, durable_clock: FakeClock) -> None:
+    log, ledger = tmp_path / "log.db", tmp_path / "ledger"
+    with connect(log, carriers=0, clock=durable_clock) as app:
+        claimed["r"].start(str(ledger))
+        app.turn()
+    for attempt in range(1, 8):
+        app = connect(log, carriers=0, clock=durable_clock)
+        (work,) = app.store.claim_work(app.owner(), durable_clock.now(), 1)
+        assert work.attempt == attempt
+        abandon(app)
+    with connect(log, carriers=0, clock=durable_clock) as app:
+        assert run_to_end(app, runs["r"]) == 7
+    assert ledger.read_text() == "after 8\n"

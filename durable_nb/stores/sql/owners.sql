@@ -29,8 +29,15 @@ update run set owner = null, ready_at = ?2, updated_at = ?2 where owner = ?1 and
 update run set owner = null where owner = ?1;
 
 -- name: free_work
--- ?3 is 1 when the owner died and the attempt counts as a crash, 0 when it gave the work up.
-update work set owner = null, due = min(due, ?2), crashes = crashes + ?3 where owner = ?1;
+-- ?3 is 1 when the owner died and an attempt that was begun counts as a crash, 0 when it gave the work up.
+-- A first attempt has the ask itself for its beginning, any other one has told of it right before its body.
+update work set owner = null, due = min(due, ?2), crashes = crashes + (?3 and (
+    attempt = 1
+    or exists (select 1 from inbox where inbox.run = work.run and inbox.ask = work.ask
+               and inbox.kind = 'attempt' and inbox.attempt = work.attempt)
+    or exists (select 1 from event where event.run = work.run and event.ref = work.ask and event.kind = 'attempt'
+               and event.data = cast('{"attempt":' || work.attempt || '}' as blob))))
+where owner = ?1;
 
 -- name: forget_owner
 delete from owner where key = ?1;
