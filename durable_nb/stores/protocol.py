@@ -138,6 +138,7 @@ class Commit(NamedTuple):
     payloads: Sequence[tuple[int, str]] = ()  # (seq of the row that refers to it, digest)
     code: str | None = None  # the run is pinned to this code from now on
     release: Release | None = None
+    forgives: bool = False  # a person has looked: the crashes of its work so far count no more
 
 
 class OwnerRecord(NamedTuple):

@@ -197,6 +197,8 @@ def _apply_rest(connection: Connection, commit: Commit) -> None:
         connection.executemany(_WORK["add_work"], added)
     if commit.dropped:
         connection.executemany(_WORK["drop_work"], [(run, ask) for ask in commit.dropped])
+    if commit.forgives:
+        connection.execute(_WORK["forgive_work"], (run,))
     _refer(connection, run, commit.payloads)
     if commit.code is not None:
         connection.execute(SQL["pin"], (run, commit.code))

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from durable_nb import App, RunPaused, connect, current_step, flow, runs, sleep, step
+from durable_nb import App, RunParked, RunPaused, connect, current_step, flow, runs, sleep, step
 from durable_nb.client import ENDED
 from durable_nb.history.events import Returned
 from durable_nb.stores.owners import bytes_of
+from durable_nb.stores.protocol import NewMail
 from durable_nb.testing import FakeClock, abandon, run_to_end, run_until_idle
 
 PATIENCE = 60.0
@@ -53,6 +54,11 @@ def held(ledger: str) -> int:
 @flow(name="takeover.held_elsewhere")
 def held_elsewhere(ledger: str) -> int:
     return after(ledger, hold.options(timeout=PATIENCE)(ledger))
+
+
+@flow(name="takeover.twice")
+def twice(ledger: str) -> int:
+    return sum(future.result() for future in [after.spawn(ledger, n) for n in (1, 2)])
 
 
 @flow(name="takeover.sleeper")
@@ -322,3 +328,21 @@ def test_claimed_attempt_that_was_never_begun_is_no_crash_of_its_step(tmp_path: 
     with connect(log, carriers=0, clock=durable_clock) as app:
         assert run_to_end(app, runs["r"]) == 7
     assert ledger.read_text() == "after 8\n"
+
+
+def test_resume_forgives_the_crashes_of_every_step(tmp_path: Path, durable_clock: FakeClock) -> None:
+    log, ledger = tmp_path / "log.db", tmp_path / "ledger"
+    with connect(log, carriers=0, clock=durable_clock) as app:
+        twice["r"].start(str(ledger))
+        app.turn()
+    for attempt in range(1, 6):
+        app = connect(log, carriers=0, clock=durable_clock)
+        for work in app.store.claim_work(app.owner(), durable_clock.now(), 2):
+            told = NewMail("attempt", work.ask, attempt, None, None, b'{"attempt":%d}' % attempt, "here", False)
+            app.store.tell(work.run, told, durable_clock.now())
+        abandon(app)
+    with connect(log, carriers=0, clock=durable_clock) as app:
+        with pytest.raises(RunParked, match="begun 5 times in a row"):
+            run_to_end(app, runs["r"])
+        runs["r"].resume()
+        assert run_to_end(app, runs["r"]) == 3

@@ -6,6 +6,9 @@ insert into work(run, ask, attempt, due, owner, name, data) values (?1, ?2, ?3, 
 -- name: drop_work
 delete from work where run = ?1 and ask = ?2;
 
+-- name: forgive_work
+update work set crashes = 0 where run = ?1;
+
 -- name: is_work_due
 select exists(select 1 from work where owner is null and due <= ?1);
 
