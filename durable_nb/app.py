@@ -13,7 +13,7 @@ from typing import Any
 
 from durable_nb.client import SETTLED, Client
 from durable_nb.codec.sign import load_signer
-from durable_nb.errors import BadOption, LogClosed, LogError, Untrusted
+from durable_nb.errors import BadOption, ForkedProcess, LogClosed, LogError, Untrusted
 from durable_nb.flows import host as hosts, registry
 from durable_nb.flows.flow import Flow
 from durable_nb.flows.host import StartOptions
@@ -32,20 +32,6 @@ from durable_nb.stores.protocol import OutputRecord, RunRecord
 
 _logger = logging.getLogger("durable_nb")
 _LOOK = 0.25  # seconds between looks while waiting for a run that another process carries
-
-
-class _Runtime(Runtime):
-    """The runtime of an app, which also lets runs go on whose code has come: to resume a run is a client's business."""
-
-    def __init__(
-        self, store: Store, values: Values, definitions: Definitions, options: RuntimeOptions, unparking: Unparking
-    ) -> None:
-        super().__init__(store, values, definitions, options)
-        self._unparking = unparking
-
-    def look_after(self) -> bool:
-        is_freed = super().look_after()
-        return self._unparking.look() or is_freed
 
 
 class App:
@@ -70,10 +56,11 @@ class App:
             self.values.is_trusted = signer.verify(log.mark, "log", log.uid)
         definitions = Definitions(store, self.values, self.clock.now)
         self._unparking = Unparking(store, self.values, definitions, self.resume)
-        self.runtime = _Runtime(store, self.values, definitions, options, self._unparking) if carry else None
+        self.runtime = Runtime(store, self.values, definitions, options) if carry else None
         label = self.runtime.shared.label if self.runtime is not None else f"pid {os.getpid()}"
         self.client = Client(store, self.values, definitions, self.clock.now, self.owner, label)
         if self.runtime is not None:
+            self.runtime.duties.append(self._unparking.look)
             registry.listen(self._unparking.note)
             self.runtime.begin()
 
@@ -302,6 +289,7 @@ class App:
             self.runtime.go_on(self.clock.now())
 
     def _runtime(self) -> Runtime:
+        self._check_process()
         if not self.is_trusted:
             raise Untrusted
         if self.runtime is None:
@@ -310,7 +298,13 @@ class App:
             )
         return self.runtime
 
+    def _check_process(self) -> None:
+        """Before any lock: in a forked child it may be held by a thread that is not there."""
+        if os.getpid() != self._process:
+            raise ForkedProcess
+
     def _check_open(self) -> None:
+        self._check_process()
         if self._is_closed:
             raise LogClosed
         if not self.is_trusted:

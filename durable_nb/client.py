@@ -194,7 +194,14 @@ class Client:
             events.append(e.CodeChanged(seq=head + 2, at=now, code=code, mark=""))
         release = Release("waiting", now)
         commit = Commit(
-            seized.key, seized.lease, seized.mail, [wire.row_of(one) for one in events], now, code=code, release=release
+            seized.key,
+            seized.lease,
+            seized.mail,
+            [wire.row_of(one) for one in events],
+            now,
+            code=code,
+            release=release,
+            forgives=True,
         )
         self._commit_seized(commit)
 
@@ -245,7 +252,9 @@ class Client:
         """One event under a momentary lease, and the run's new status."""
         now = self._now()
         row = wire.row_of(event(seq=self.store.history(record.key)[-1].seq + 1, at=now, sentence=sentence))
-        orders = [mail.seq for mail in self.store.mail(record.key) if mail.kind == "pause"]
+        forgives = event is e.Resumed  # also the steps whose crashes nobody has been told of yet
+        over = {"pause", "crashed"} if forgives else {"pause"}
+        orders = [mail.seq for mail in self.store.mail(record.key) if mail.kind in over]
         release = Release(
             status,
             now if status == "waiting" else None,
@@ -253,7 +262,9 @@ class Client:
             sentence=sentence if status == "paused" else None,
             waits=record.waits,
         )
-        self._commit_seized(Commit(record.key, record.lease, record.mail, [row], now, orders=orders, release=release))
+        self._commit_seized(
+            Commit(record.key, record.lease, record.mail, [row], now, orders=orders, release=release, forgives=forgives)
+        )
 
     # freezing
 

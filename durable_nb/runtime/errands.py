@@ -35,10 +35,10 @@ _logger = logging.getLogger("durable_nb.steps")
 class Job:
     """One attempt of a step, ready to run."""
 
-    __slots__ = ("args", "here", "is_told", "kwargs", "output_lock", "record", "row", "step", "work")
+    __slots__ = ("args", "here", "kwargs", "output_lock", "record", "row", "step", "work")
 
     def __init__(
-        self, record: RunRecord, row: Row, work: WorkRecord, step: Step[..., Any], args: Any, kwargs: Any, is_told: bool
+        self, record: RunRecord, row: Row, work: WorkRecord, step: Step[..., Any], args: Any, kwargs: Any
     ) -> None:
         self.record = record
         self.row = row
@@ -46,7 +46,6 @@ class Job:
         self.step = step
         self.args = args
         self.kwargs = kwargs
-        self.is_told = is_told  # whether its claim told the run that the attempt has begun; work born claimed did not
         self.here: StepPlace | None = None
         self.output_lock = threading.Lock()
 
@@ -64,49 +63,48 @@ class Errands:
             if self._loop is not None:
                 self._loop.stop()
 
-    def claim(self, limit: int) -> list[WorkRecord]:
-        """Work that is due, ours from now on; what has crashed too often is answered with that, which parks its run."""
-        shared = self._shared
-        claimed = shared.store.claim_work(shared.owner, shared.now(), limit, self._begun)
-        for work in claimed:
-            if work.owner is None:
-                shared.on_mail(work.run)
-        return claimed
-
-    def _begun(self, work: WorkRecord) -> NewMail:
-        is_poison = work.crashes >= CRASHES
-        kind = "crashed" if is_poison else "attempt"
-        return NewMail(kind, work.ask, work.attempt, None, None, _started(work), self._shared.label, is_poison)
-
     def job_of(self, work: WorkRecord) -> Job | None:
-        """What is needed to run claimed work; a step that cannot be run here answers with why."""
+        """What is needed to run claimed work. A step that cannot be run here, or kills whoever runs it, answers with that."""
         shared = self._shared
         record = shared.store.run_by_key(work.run)
-        if record is None or work.owner is None:
+        if record is None:
             return None
         row = next((row for row in shared.store.history(work.run, work.ask - 1) if row.seq == work.ask), None)
         if row is None:
             return None
+        nothing: Step[..., Any] = Step(_never, work.name, StepOptions())
+        job = Job(record, row, work, nothing, (), {})
+        if work.crashes >= CRASHES:
+            self._finish(job, "crashed", b"{}")  # parks the run
+            return None
         try:
-            step = shared.definitions.step(work.name).on_own_object()
+            job.step = step = shared.definitions.step(work.name).on_own_object()
             asked = wire.event_of(row)  # Corrupt, which is an answer; another error would end this thread
             if not isinstance(asked, e.StepAsked):
                 raise Corrupt(f"event {row.seq} is no step any more, but {row.kind}")
             named = shared.values.take_arguments(asked.arguments, record.uid, row.seq, row.kind, f"step `{work.name}`")
-            args, kwargs = step.arguments.call_form(named)
+            job.args, job.kwargs = step.arguments.call_form(named)
         except DurableError as error:
-            nothing: Step[..., Any] = Step(_never, work.name, StepOptions())
-            self._settle(Job(record, row, work, nothing, (), {}, is_told=True), error, is_final=True)
+            if isinstance(error, LogError) and not isinstance(error, Corrupt):
+                raise  # says nothing about the step
+            job.step = nothing
+            if self._begin(job):
+                self._settle(job, error, is_final=True)
             return None
-        return Job(record, row, work, step, args, kwargs, is_told=True)
+        return job
 
     def perform(self, job: Job) -> None:
         """Run the attempt and record what came of it."""
         record, shared = job.record, self._shared
-        ask, attempt = job.work.ask, job.work.attempt
+        ask, attempt = job.work.ask, job.work.attempt + (not job.work.is_open)
         here = StepPlace(record.id, record.uid, record.execution, ask, job.step.name, attempt, self._recall(record.key))
         here.sink = Sink(shared.now, background())
         job.here = here
+        if job.step.is_async and not job.step.options_.isolate:
+            self._begin_loop()
+        if not self._begin(job):
+            _logger.info("attempt %d of step %r of run %r is not ours to begin", attempt, job.step.name, record.id)
+            return
         try:
             value = self._bounded(job, here)
         except BaseException as error:  # noqa: BLE001 - whatever a body raises is an outcome
@@ -140,6 +138,23 @@ class Errands:
                     "the output of step %r of run %r was not written: %s", job.step.name, job.record.id, error
                 )
 
+    def _begin(self, job: Job) -> bool:
+        """Last before the body: an attempt that died before this has no number, and is no crash of its step."""
+        if job.work.is_open:
+            return True
+        begun = self._shared.store.begin_work(job.work, self._shared.now(), self._begun)
+        job.work = begun or job.work
+        return begun is not None
+
+    def _begun(self, work: WorkRecord) -> NewMail:
+        event = e.AttemptStarted(seq=0, at=0, ref=work.ask, attempt=work.attempt)
+        data = wire.row_of(event).data
+        return NewMail("attempt", work.ask, work.attempt, None, None, data, self._shared.label, False)
+
+    def _untold(self, work: WorkRecord) -> list[NewMail]:
+        """What goes before a failure, or it would belong to no attempt and the budget would not count it."""
+        return [self._begun(work)] if work.told < work.attempt else []
+
     def _recall(self, run: int) -> Recall:
         return lambda ask: position(self._shared.store.output(run), ask)
 
@@ -157,19 +172,23 @@ class Errands:
                 place.reset(token)
         return _on_thread(job, here, options.timeout)
 
-    def _on_loop(self, job: Job, here: StepPlace, timeout: float | None) -> Any:
+    def _begin_loop(self) -> "LoopThread":
         from durable_nb.runtime import loop  # noqa: PLC0415 - asyncio is 20 ms of import that plain steps never need
 
         with self._lock:
             if self._loop is None:
                 self._loop = loop.LoopThread()
+            return self._loop
+
+    def _on_loop(self, job: Job, here: StepPlace, timeout: float | None) -> Any:
+        from durable_nb.runtime import loop  # noqa: PLC0415
 
         async def body() -> Any:
             place.set(here)
             return await job.step.perform(job.args, job.kwargs)
 
         try:
-            return self._loop.run(body(), timeout)
+            return self._begin_loop().run(body(), timeout)
         except loop.TookTooLong:
             here.stop.is_set = True
             raise _too_long(job, timeout or 0.0) from None
@@ -192,8 +211,6 @@ class Errands:
             error = StepFailed("the step raised KeyboardInterrupt")
         failure = shared.values.failure(error)
         now = shared.now()
-        if not job.is_told:  # or the failure would belong to no attempt, and the budget would not count it
-            shared.store.tell(work.run, self._begun(work), now)
         retry = job.step.options_.retry
         at = None
         if not is_final and retry.max_attempts > 1:
@@ -209,7 +226,7 @@ class Errands:
         mail = NewMail(
             "attempt_failed", work.ask, work.attempt, None, None, wire.row_of(event).data, shared.label, False
         )
-        if shared.store.postpone_work(work, at, mail, now):
+        if shared.store.postpone_work(work, at, [*self._untold(work), mail], now):
             shared.on_due(at)
 
     def _signed(self, job: Job, value: Value, kind: str) -> Value:
@@ -218,7 +235,8 @@ class Errands:
     def _finish(self, job: Job, kind: str, data: bytes) -> None:
         shared, work = self._shared, job.work
         mail = NewMail(kind, work.ask, work.attempt, None, None, data, shared.label, True)
-        if shared.store.finish_work(work, mail, shared.now()):
+        before = self._untold(work) if kind == "raised" else []
+        if shared.store.finish_work(work, [*before, mail], shared.now()):
             shared.on_mail(work.run)
         else:
             record = shared.store.run_by_key(work.run)
@@ -243,10 +261,6 @@ class Errands:
 
 
 _LOOKS = ("retried", "resumed")
-
-
-def _started(work: WorkRecord) -> bytes:
-    return wire.row_of(e.AttemptStarted(seq=0, at=0, ref=work.ask, attempt=work.attempt)).data
 
 
 def _on_thread(job: Job, here: StepPlace, timeout: float) -> Any:

@@ -100,10 +100,12 @@ class Port:
         if self._workers.is_running(self._lease.record.key, row.seq):
             return
         if all(work.ask != row.seq for work in self._lease.shared.store.work(self._lease.record.key)):
-            if any(mail.ask == row.seq for mail in self._lease.shared.store.mail(self._lease.record.key)):
+            coming = [mail for mail in self._lease.shared.store.mail(self._lease.record.key) if mail.ask == row.seq]
+            if any(mail.kind in ("returned", "raised", "crashed") for mail in coming):
                 return  # its answer is on the way
-            # Numbers of attempts are never used twice; one that was claimed and not logged yet is not known, though.
-            begun = max((one.number for one in so_far(self._lease, row).attempts), default=0)
+            # Numbers of attempts are never used twice; some may be known to the inbox only.
+            told = [mail.attempt or 0 for mail in coming] + [one.number for one in so_far(self._lease, row).attempts]
+            begun = max(told, default=0)
             self._lease.commit([], work=[self._workers.new_work(row.seq, ask)._replace(owner=None, begun=begun)])
             self._workers.look()
 
@@ -141,12 +143,12 @@ class Port:
                     self._lease.pause(f"paused by {mail.sender}")
                     break
                 consumed = mail.seq
+                if mail.kind == "crashed" and mail.ask in logged:
+                    park_crashed(self._lease, logged[mail.ask].name or "", mail.ask)
+                    break
                 row = row_of_mail(self._lease, mail, logged, self._lease.head + len(rows) + 1)
                 if row is not None:
                     rows.append(row)
-                    if mail.kind == "crashed":
-                        park_crashed(self._lease, logged[row.ref or 0].name or "", row.ref or 0)
-                        break
                     if row.ref == seq and row.kind in ("returned", "raised"):
                         break
         if rows or consumed:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 
 from durable_nb.errors import LogError
 from durable_nb.flows.place import watch_threads
@@ -28,6 +29,8 @@ class Runtime:
         self.carriers = Carriers(shared, self.carrying, options.carriers, options.workers)
         self._flusher = Flusher(shared, self.carrying.leases)
         self.watcher = Watcher(shared, self)
+        # What is seen to about once a second; each says whether anybody can go on by it.
+        self.duties: list[Callable[[], bool]] = [self._bury, self.carrying.give_back, self.workers.give_back]
         shared.on_due = self.watcher.note_due
         shared.on_answer = self._flusher.wake
         shared.on_mail = self.has_mail
@@ -74,11 +77,15 @@ class Runtime:
 
     def look_after(self) -> bool:
         """Free what dead owners held; give back what could not be given back before. True when anything was."""
-        is_freed = bool(self.shared.store.bury(self.shared.now()))
-        is_freed = self.carrying.give_back() or is_freed
+        is_freed = False
+        for see_to in self.duties:
+            is_freed = see_to() or is_freed
         if is_freed:
             self.ring()
         return is_freed
+
+    def _bury(self) -> bool:
+        return bool(self.shared.store.bury(self.shared.now()))
 
     def tidy(self, is_idle: bool) -> None:
         self.flush_output()

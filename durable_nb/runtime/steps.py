@@ -29,6 +29,7 @@ class Workers:
         self._threads = 0
         self._idle = 0
         self._running: dict[tuple[int, int], Job] = {}
+        self._stranded: dict[tuple[int, int], WorkRecord] = {}
         self._is_stopping = False
         self._is_dirty = False
 
@@ -46,8 +47,8 @@ class Workers:
             self._shared.on_due(self._shared.now() + use.step.options_.delay)
             return
         now = self._shared.now()
-        work = WorkRecord(record.key, row.seq, use.step.name, b"", 1, 0, now, self._shared.owner)
-        self._queue(Job(record, row, work, use.step, use.args, use.kwargs, is_told=False))
+        work = WorkRecord(record.key, row.seq, use.step.name, b"", 1, 0, now, self._shared.owner, 0, True)
+        self._queue(Job(record, row, work, use.step, use.args, use.kwargs))
 
     def look(self) -> None:
         """There may be free work that is due."""
@@ -64,12 +65,27 @@ class Workers:
 
     def run_one(self) -> bool:
         """Claim and run one due attempt on this thread (tests, no workers); False when there is none."""
-        for work in self._errands.claim(1):
-            job = self._errands.job_of(work)
-            if job is not None:
-                self._errands.perform(job)
+        for work in self._claimed(1):
+            try:
+                job = self._errands.job_of(work)
+                if job is not None:
+                    self._errands.perform(job)
+            except Exception:
+                self._strand(work)
+                raise
             return True
         return False
+
+    def give_back(self) -> bool:
+        """Give back what could not be begun, or not be recorded; True when any was."""
+        given = [key for key, work in list(self._stranded.items()) if self._shared.store.give_back_work(work)]
+        for key in given:
+            self._stranded.pop(key, None)
+        return bool(given)
+
+    def _strand(self, work: WorkRecord) -> None:
+        """Nothing was heard of this attempt: it is given back as soon as the log can be written again."""
+        self._stranded[work.run, work.ask] = work
 
     def stop(self, deadline: float) -> None:
         """Begin nothing new; tell what runs, and let it end until the (monotonic) deadline."""
@@ -113,7 +129,8 @@ class Workers:
         except LogClosed:
             _logger.info("step %r of run %r ended after the log was closed", job.step.name, job.record.id)
         except Exception:
-            _logger.exception("step %r of run %r could not be recorded", job.step.name, job.record.id)
+            _logger.exception("step %r of run %r was not recorded; it is tried again", job.step.name, job.record.id)
+            self._strand(job.work)
         finally:
             with self._lock:
                 self._running.pop((job.work.run, job.work.ask), None)
@@ -140,13 +157,23 @@ class Workers:
                 self._shared.on_due(self._shared.now() + 1.0)
 
     def _claim(self) -> None:
-        claimed = self._errands.claim(self._limit)
+        claimed = self._claimed(self._limit)
         if len(claimed) == self._limit:
             self._is_dirty = True  # there may be more
         for work in claimed:
-            job = self._errands.job_of(work)
+            try:
+                job = self._errands.job_of(work)
+            except LogClosed:
+                raise
+            except Exception:
+                _logger.exception("step %r could not be made ready; it is tried again", work.name)
+                self._strand(work)
+                continue
             if job is not None:
                 self._queue(job)
+
+    def _claimed(self, limit: int) -> list[WorkRecord]:
+        return self._shared.store.claim_work(self._shared.owner, self._shared.now(), limit)
 
     def flush_output(self) -> None:
         """Write what the running attempts have printed and told since the last time."""

@@ -89,7 +89,7 @@ class NewMail(NamedTuple):
 
 
 class NewWork(NamedTuple):
-    """A step for a worker. `due` None = now. With `owner` it is born claimed: attempt 1 runs in this process."""
+    """A step for a worker. `due` None = now. With `owner` it is born claimed and begun: its first attempt runs here."""
 
     ask: int
     name: str
@@ -100,7 +100,11 @@ class NewWork(NamedTuple):
 
 
 class WorkRecord(NamedTuple):
-    """A step somebody may run. `attempt` counts starts; `crashes` those in a row that never answered."""
+    """A step somebody may run. `attempt` counts starts; `crashes` those in a row that never answered.
+
+    A claim begins nothing: the next attempt has its number from `begin_work`. Of one that was born claimed the run is told
+    with the next, or with its failure; an answer needs no beginning, and a thousand spawned steps do not pay for it.
+    """
 
     run: int
     ask: int
@@ -110,6 +114,8 @@ class WorkRecord(NamedTuple):
     crashes: int
     due: float
     owner: int | None
+    told: int  # the newest attempt that the run was told of
+    is_open: bool  # whether the newest attempt was begun and nobody knows yet what came of it
 
 
 class Release(NamedTuple):
@@ -138,6 +144,7 @@ class Commit(NamedTuple):
     payloads: Sequence[tuple[int, str]] = ()  # (seq of the row that refers to it, digest)
     code: str | None = None  # the run is pinned to this code from now on
     release: Release | None = None
+    forgives: bool = False  # a person has looked: the crashes of its work so far count no more
 
 
 class OwnerRecord(NamedTuple):
@@ -235,21 +242,27 @@ class Store(Protocol):
         ...
 
     # work
-    def claim_work(
-        self, owner: int, now: float, limit: int, begun: Callable[[WorkRecord], NewMail]
-    ) -> list[WorkRecord]:
-        """Claim steps that are due and free, oldest first; the attempt counts from here, so its mail is put with it.
+    def claim_work(self, owner: int, now: float, limit: int) -> list[WorkRecord]:
+        """Claim steps that are due and free, oldest first."""
+        ...
 
-        `begun` gives that mail. Mail that wakes is an answer: the work is gone and comes back without an owner.
+    def begin_work(self, work: WorkRecord, now: float, begun: Callable[[WorkRecord], NewMail]) -> WorkRecord | None:
+        """Begin the next attempt of claimed work: it has its number and counts from here. None: it is not ours any more.
+
+        `begun` gives the mail for an attempt; it is put for this one, and for one before that the run was not told of.
         """
         ...
 
-    def finish_work(self, work: WorkRecord, mail: NewMail, now: float) -> bool:
-        """Delete the work and put its answer; False (nothing written) when the attempt is not open any more."""
+    def give_back_work(self, work: WorkRecord) -> bool:
+        """Free claimed work, begun or not, without a crash, if it is still ours. False: the log cannot be written."""
         ...
 
-    def postpone_work(self, work: WorkRecord, due: float, mail: NewMail, now: float) -> bool:
-        """The attempt failed and another follows: free the work until `due`; False as above."""
+    def finish_work(self, work: WorkRecord, mails: Sequence[NewMail], now: float) -> bool:
+        """Delete the work and put its answer; False (nothing written) when the attempt is not ours any more."""
+        ...
+
+    def postpone_work(self, work: WorkRecord, due: float, mails: Sequence[NewMail], now: float) -> bool:
+        """The attempt failed, which the mail tells, and another follows: free the work until `due`; False as above."""
         ...
 
     def work(self, run: int) -> list[WorkRecord]:
@@ -272,7 +285,10 @@ class Store(Protocol):
         ...
 
     def bury(self, now: float) -> list[int]:
-        """Free what dead owners hold: running runs are due now, work is free and counts a crash. Returns the dead."""
+        """Free what dead owners hold: running runs are due now, work is free; attempts that were begun count as crashes.
+
+        Returns the dead.
+        """
         ...
 
     def owners(self) -> list[OwnerRecord]: ...

@@ -39,7 +39,8 @@ class SqliteStore:
         self.give_back = turns.give_back
         self.history, self.mail, self.tell = turns.history, turns.mail, turns.tell
 
-        self.claim_work, self.finish_work, self.postpone_work = work.claim_work, work.finish_work, work.postpone_work
+        self.claim_work, self.begin_work, self.give_back_work = work.claim_work, work.begin_work, work.give_back_work
+        self.finish_work, self.postpone_work = work.finish_work, work.postpone_work
         self.work, self.next_due = work.work, work.next_due
 
         self.register, self.heartbeat, self.retire = owners.register, owners.heartbeat, owners.retire

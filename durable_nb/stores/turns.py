@@ -172,6 +172,8 @@ def _apply_rest(connection: Connection, commit: Commit) -> None:
                 run,
                 new.ask,
                 new.begun + int(new.owner is not None),
+                new.begun,
+                new.owner is not None,
                 at if new.due is None else new.due,
                 new.owner,
                 new.name,
@@ -182,6 +184,8 @@ def _apply_rest(connection: Connection, commit: Commit) -> None:
         connection.executemany(_WORK["add_work"], added)
     if commit.dropped:
         connection.executemany(_WORK["drop_work"], [(run, ask) for ask in commit.dropped])
+    if commit.forgives:
+        connection.execute(_WORK["forgive_work"], (run,))
     _refer(connection, run, commit.payloads)
     if commit.code is not None:
         connection.execute(SQL["pin"], (run, commit.code))

@@ -1,7 +1,9 @@
 """Steps for workers, and when anything is due next."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from durable_nb.errors import LogFull, LogReadOnly
 from durable_nb.stores.database import Database
 from durable_nb.stores.library import Connection
 from durable_nb.stores.protocol import NewMail, WorkRecord
@@ -17,35 +19,51 @@ class Work:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def claim_work(
-        self, owner: int, now: float, limit: int, begun: Callable[[WorkRecord], NewMail]
-    ) -> list[WorkRecord]:
+    def claim_work(self, owner: int, now: float, limit: int) -> list[WorkRecord]:
         if not self._database.read(SQL["is_work_due"], (now,))[0][0]:
             return []
 
-        def work(connection: Connection) -> list[WorkRecord]:
+        def claim(connection: Connection) -> list[WorkRecord]:
             due = [WorkRecord._make(each) for each in connection.execute(SQL["due_work"], (now, limit))]
-            return [_claimed(connection, each, owner, now, begun) for each in due]
+            connection.executemany(SQL["claim_work"], [(work.run, work.ask, owner) for work in due])
+            return [work._replace(owner=owner) for work in due]
 
-        return self._database.transact(work)
+        return self._database.transact(claim)
 
-    def finish_work(self, work: WorkRecord, mail: NewMail, now: float) -> bool:
-        def finish(connection: Connection) -> bool:
-            attempt = (work.run, work.ask, work.attempt, work.owner)
-            if not connection.execute(SQL["finish_work"], attempt).rowcount:
+    def begin_work(self, work: WorkRecord, now: float, begun: Callable[[WorkRecord], NewMail]) -> WorkRecord | None:
+        number = work.attempt + 1
+
+        def begin(connection: Connection) -> WorkRecord | None:
+            if not connection.execute(SQL["begin_work"], _attempt(work)).rowcount:
+                return None
+            for each in range(work.told + 1, number + 1):
+                put_mail(connection, work.run, begun(work._replace(attempt=each)), now)
+            return work._replace(attempt=number, told=number, is_open=True)
+
+        return self._database.transact(begin)
+
+    def give_back_work(self, work: WorkRecord) -> bool:
+        try:
+            self._database.one(SQL["give_back_work"], _attempt(work))
+        except (LogFull, LogReadOnly):
+            return False
+        return True
+
+    def finish_work(self, work: WorkRecord, mails: Sequence[NewMail], now: float) -> bool:
+        return self._settle(SQL["finish_work"], _attempt(work), mails, now)
+
+    def postpone_work(self, work: WorkRecord, due: float, mails: Sequence[NewMail], now: float) -> bool:
+        return self._settle(SQL["postpone_work"], (*_attempt(work), due), mails, now)
+
+    def _settle(self, sql: str, attempt: tuple[Any, ...], mails: Sequence[NewMail], now: float) -> bool:
+        """Change the work of an attempt that is ours, and tell its run; False when it is not."""
+
+        def settle(connection: Connection) -> bool:
+            if not connection.execute(sql, attempt).rowcount:
                 return False
-            return put_mail(connection, work.run, mail, now)
+            return all(put_mail(connection, attempt[0], mail, now) for mail in mails)
 
-        return self._database.transact(finish)
-
-    def postpone_work(self, work: WorkRecord, due: float, mail: NewMail, now: float) -> bool:
-        def postpone(connection: Connection) -> bool:
-            attempt = (work.run, work.ask, work.attempt, work.owner, due)
-            if not connection.execute(SQL["postpone_work"], attempt).rowcount:
-                return False
-            return put_mail(connection, work.run, mail, now)
-
-        return self._database.transact(postpone)
+        return self._database.transact(settle)
 
     def work(self, run: int) -> list[WorkRecord]:
         return [WorkRecord._make(each) for each in self._database.read(SQL["work"], (run,))]
@@ -55,17 +73,5 @@ class Work:
         return None if due is None else float(due)
 
 
-def _claimed(
-    connection: Connection, work: WorkRecord, owner: int, now: float, begun: Callable[[WorkRecord], NewMail]
-) -> WorkRecord:
-    """The next attempt of work that is due, told to its run."""
-    if work.attempt == 1 and connection.execute(SQL["is_first_untold"], (work.run, work.ask)).fetchone():
-        put_mail(connection, work.run, begun(work._replace(crashes=0)), now)
-    claimed = work._replace(owner=owner, attempt=work.attempt + 1)
-    mail = begun(claimed)
-    put_mail(connection, work.run, mail, now)
-    if mail.wakes:
-        connection.execute(SQL["drop_work"], (work.run, work.ask))
-        return claimed._replace(owner=None)
-    connection.execute(SQL["claim_work"], (work.run, work.ask, owner))
-    return claimed
+def _attempt(work: WorkRecord) -> tuple[Any, ...]:
+    return work.run, work.ask, work.attempt, work.owner

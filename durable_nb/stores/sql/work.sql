@@ -1,39 +1,43 @@
 -- Steps for workers.
 
 -- name: add_work
-insert into work(run, ask, attempt, due, owner, name, data) values (?1, ?2, ?3, ?4, ?5, ?6, ?7);
+-- What is born claimed is begun with this very commit.
+insert into work(run, ask, attempt, told, is_open, due, owner, name, data) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9);
 
 -- name: drop_work
 delete from work where run = ?1 and ask = ?2;
+
+-- name: forgive_work
+update work set crashes = 0 where run = ?1;
 
 -- name: is_work_due
 select exists(select 1 from work where owner is null and due <= ?1);
 
 -- name: due_work
-select run, ask, name, data, attempt, crashes, due, owner from work
+select run, ask, name, data, attempt, crashes, due, owner, told, is_open from work
 where owner is null and due <= ?1
 order by due, run, ask limit ?2;
 
 -- name: claim_work
-update work set owner = ?3, attempt = attempt + 1 where run = ?1 and ask = ?2;
+update work set owner = ?3 where run = ?1 and ask = ?2;
 
--- name: is_first_untold
--- Work that is born claimed begins without mail, which a thousand spawned steps would pay for. Where its attempt came to
--- nothing, the next one tells of both. A step that was asked to run in place has its first attempt in the ask itself.
-select 1 from event
-where run = ?1 and seq = ?2
-  and case when json_valid(cast(data as text)) then json_extract(cast(data as text), '$.elsewhere') end
-  and not exists (select 1 from event where run = ?1 and seq > ?2 and ref = ?2 and kind = 'attempt')
-  and not exists (select 1 from inbox where run = ?1 and ask = ?2 and kind = 'attempt');
+-- name: begin_work
+update work set attempt = attempt + 1, told = attempt + 1, is_open = 1
+where run = ?1 and ask = ?2 and attempt = ?3 and owner = ?4 and not is_open;
+
+-- name: give_back_work
+-- Its next attempt may have been begun, although the caller saw an error.
+update work set owner = null, is_open = 0 where run = ?1 and ask = ?2 and owner = ?4 and attempt in (?3, ?3 + 1);
 
 -- name: finish_work
 delete from work where run = ?1 and ask = ?2 and attempt = ?3 and owner = ?4;
 
 -- name: postpone_work
-update work set owner = null, due = ?5, crashes = 0 where run = ?1 and ask = ?2 and attempt = ?3 and owner = ?4;
+update work set owner = null, due = ?5, crashes = 0, told = attempt, is_open = 0
+where run = ?1 and ask = ?2 and attempt = ?3 and owner = ?4;
 
 -- name: work
-select run, ask, name, data, attempt, crashes, due, owner from work where run = ?1 order by ask;
+select run, ask, name, data, attempt, crashes, due, owner, told, is_open from work where run = ?1 order by ask;
 
 -- name: next_due
 -- One look at the head of each index.
