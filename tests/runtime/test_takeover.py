@@ -14,7 +14,7 @@ import pytest
 
 from durable_nb import App, RunParked, RunPaused, connect, current_step, flow, runs, sleep, step
 from durable_nb.client import ENDED
-from durable_nb.history.events import Returned
+from durable_nb.history.events import AttemptStarted, Returned
 from durable_nb.stores.owners import bytes_of
 from durable_nb.stores.protocol import NewMail, WorkRecord
 from durable_nb.testing import FakeClock, abandon, run_to_end, run_until_idle
@@ -59,6 +59,12 @@ def held_elsewhere(ledger: str) -> int:
 @flow(name="takeover.twice")
 def twice(ledger: str) -> int:
     return sum(future.result() for future in [after.spawn(ledger, n) for n in (1, 2)])
+
+
+@flow(name="takeover.backwards")
+def backwards(ledger: str) -> int:
+    first, second = [after.spawn(ledger, n) for n in (1, 2)]
+    return second.result() + first.result()
 
 
 @flow(name="takeover.sleeper")
@@ -351,3 +357,31 @@ def test_resume_forgives_the_crashes_of_every_step(tmp_path: Path, durable_clock
             run_to_end(app, runs["r"])
         runs["r"].resume()
         assert run_to_end(app, runs["r"]) == 3
+
+
+def test_resume_begins_a_step_again_whose_beginnings_are_still_in_the_inbox(
+    tmp_path: Path, durable_clock: FakeClock
+) -> None:
+    log, ledger = tmp_path / "log.db", tmp_path / "ledger"
+    with connect(log, carriers=0, clock=durable_clock) as app:
+        backwards["r"].start(str(ledger))
+        app.turn()
+    for life in range(6):  # the first step is known to have crashed before the second begins its last attempt
+        app = connect(log, carriers=0, clock=durable_clock)
+        work = app.store.claim_work(app.owner(), durable_clock.now(), 2)
+        if life == 5:
+            app.store.finish_work(work[0], [NewMail("crashed", work[0].ask, 5, None, None, b"{}", "here", True)], 1.0)
+        for each in work[1:] if life == 5 else work[:1] if life == 4 else work:
+            app.store.begin_work(each, durable_clock.now(), begun)
+        abandon(app)
+    with connect(log, carriers=0, clock=durable_clock) as app:
+        run = runs["r"]
+        assert app.runtime is not None
+        assert app.runtime.workers.run_one()  # the second step has crashed too often as well
+        with pytest.raises(RunParked, match="begun 5 times in a row"):
+            run_to_end(app, run)
+        assert [mail.kind for mail in app.store.mail(run.record.key)] == ["attempt", "crashed"]
+        run.resume()
+        assert run_to_end(app, run) == 3
+        attempts = [(event.ref, event.attempt) for event in run.history if isinstance(event, AttemptStarted)]
+    assert sorted(attempts) == [(ask, number) for ask in (2, 3) for number in range(1, 7)]
