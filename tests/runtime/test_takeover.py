@@ -385,3 +385,11 @@ def test_resume_begins_a_step_again_whose_beginnings_are_still_in_the_inbox(
         assert run_to_end(app, run) == 3
         attempts = [(event.ref, event.attempt) for event in run.history if isinstance(event, AttemptStarted)]
     assert sorted(attempts) == [(ask, number) for ask in (2, 3) for number in range(1, 7)]
+
+
+def test_every_duty_is_seen_to_although_one_has_freed_something(durable_app: App) -> None:
+    seen: list[str] = []
+    assert durable_app.runtime is not None
+    durable_app.runtime.duties = [lambda: not seen.append("first"), lambda: bool(seen.append("second"))]  # type: ignore[func-returns-value]
+    assert durable_app.runtime.look_after()
+    assert seen == ["first", "second"]
