@@ -173,6 +173,7 @@ class Errands:
         return _on_thread(job, here, options.timeout)
 
     def _begin_loop(self) -> "LoopThread":
+        """Make ready for async steps: not within an attempt, which is to be open no longer than its body takes."""
         from durable_nb.runtime import loop  # noqa: PLC0415 - asyncio is 20 ms of import that plain steps never need
 
         with self._lock:

@@ -1,6 +1,7 @@
 """Attempts of steps that run elsewhere: each has its number in the log, whatever dies when, and its output before its end."""
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -262,6 +263,9 @@ def test_killed_first_attempt_of_this_process_is_known_and_a_crash(tmp_path: Pat
     apps.append(connect(log, carriers=1, workers=1, clock=clock))
     one["r"].start()
     assert died.wait(60)
+    assert apps[0].runtime is not None
+    for threads in (apps[0].runtime.carriers, apps[0].runtime.workers):
+        threads.stop(time.monotonic() + 60)  # they would die with their process
     with connect(log, carriers=0, clock=clock) as app:
         (work,) = app.store.work(runs["r"].record.key)
         assert (work.attempt, work.crashes, work.is_open, work.told) == (1, 1, False, 0)
