@@ -13,7 +13,7 @@ from typing import Any
 
 from durable_nb.client import SETTLED, Client
 from durable_nb.codec.sign import load_signer
-from durable_nb.errors import BadOption, LogClosed, LogError, Untrusted
+from durable_nb.errors import BadOption, ForkedProcess, LogClosed, LogError, Untrusted
 from durable_nb.flows import host as hosts, registry
 from durable_nb.flows.flow import Flow
 from durable_nb.flows.host import StartOptions
@@ -39,28 +39,6 @@ _logger = logging.getLogger("durable_nb")
 _LOOK = 0.25  # seconds between looks while waiting for a run that another process carries
 
 
-class _Runtime(Runtime):
-    """The runtime of an app, which also lets runs go on whose code has come: to resume a run is a client's business."""
-
-    def __init__(
-        self,
-        store: Store,
-        values: Values,
-        definitions: Definitions,
-        options: RuntimeOptions,
-        unparking: Unparking,
-        retention: Retention,
-    ) -> None:
-        super().__init__(store, values, definitions, options)
-        self._unparking = unparking
-        self._retention = retention
-
-    def look_after(self) -> bool:
-        is_freed = super().look_after()
-        self._retention.look()
-        return self._unparking.look() or is_freed
-
-
 class App(Keeping):
     """An open log. A context manager; the newest open app is the default one."""
 
@@ -83,17 +61,12 @@ class App(Keeping):
             self.values.is_trusted = signer.verify(log.mark, "log", log.uid)
         definitions = Definitions(store, self.values, self.clock.now)
         self._unparking = Unparking(store, self.values, definitions, self.resume)
-        self.runtime = (
-            _Runtime(
-                store, self.values, definitions, options, self._unparking, Retention(store, retention, self.clock.now)
-            )
-            if carry
-            else None
-        )
+        self.runtime = Runtime(store, self.values, definitions, options) if carry else None
         label = self.runtime.shared.label if self.runtime is not None else f"pid {os.getpid()}"
         self.client = Client(store, self.values, definitions, self.clock.now, self.owner, label)
         self.steering = Steering(self.client)
         if self.runtime is not None:
+            self.runtime.duties += [Retention(store, retention, self.clock.now).look, self._unparking.look]
             registry.listen(self._unparking.note)
             self.runtime.begin()
 
@@ -345,6 +318,7 @@ class App(Keeping):
         return f"<durable_nb app on {self.url}{' (closed)' if self._is_closed else ''}>"
 
     def _runtime(self) -> Runtime:
+        self._check_process()
         if not self.is_trusted:
             raise Untrusted
         if self.runtime is None:
@@ -353,7 +327,13 @@ class App(Keeping):
             )
         return self.runtime
 
+    def _check_process(self) -> None:
+        """Before any lock: in a forked child it may be held by a thread that is not there."""
+        if os.getpid() != self._process:
+            raise ForkedProcess
+
     def _check_open(self) -> None:
+        self._check_process()
         if self._is_closed:
             raise LogClosed
         if not self.is_trusted:

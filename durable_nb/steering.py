@@ -114,8 +114,9 @@ class Steering:
             events.append(e.CodeChanged(seq=head + 2, at=now, code=code, mark=""))
         release = Release("waiting", now)
         commit = Commit(
-            seized.key, seized.lease, seized.mail, [wire.row_of(one) for one in events], now, code=code, release=release
-        )
+            seized.key, seized.lease, seized.mail, [wire.row_of(one) for one in events], now, code=code,
+            release=release, forgives=True,
+        )  # fmt: skip
         self._commit_seized(commit)
 
     def _commit_seized(self, commit: Commit) -> None:
@@ -178,12 +179,17 @@ class Steering:
             raise
         now, head = client.now(), rows[-1].seq
         events: list[e.AnyEvent] = [e.CodeChanged(seq=head + 1, at=now, code=code, mark="")]
-        release = _as_it_was(seized, now)
-        if seized.status == "parked":
+        release, taken = _as_it_was(seized, now), list[int]()
+        is_parked = seized.status == "parked"
+        if is_parked:
             events.append(e.Resumed(seq=head + 2, at=now, sentence=f"upgraded by {client.label}"))
-            release = Release("waiting", now, waits=seized.waits)
-        made = [wire.row_of(one) for one in events]
-        self._commit_seized(Commit(record.key, seized.lease, seized.mail, made, now, code=code, release=release))
+            release, taken = Release("waiting", now, waits=seized.waits), self._over(record.key, "crashed")
+        self._commit_seized(
+            Commit(
+                record.key, seized.lease, seized.mail, [wire.row_of(one) for one in events], now, taken=taken, code=code,
+                release=release, forgives=is_parked,
+            )
+        )  # fmt: skip
 
     def _put_down(self, seized: RunRecord) -> None:
         """End a momentary lease with nothing done."""
@@ -224,7 +230,8 @@ class Steering:
         """One event under a momentary lease, and the run's new status."""
         now = self._client.now()
         row = wire.row_of(event(seq=self._store.history(record.key)[-1].seq + 1, at=now, sentence=sentence))
-        orders = [mail.seq for mail in self._store.mail(record.key) if mail.kind == "pause"]
+        forgives = event is e.Resumed
+        taken = self._over(record.key, "pause", "crashed") if forgives else self._over(record.key, "pause")
         release = Release(
             status,
             now if status == "waiting" else None,
@@ -232,7 +239,13 @@ class Steering:
             sentence=sentence if status == "paused" else None,
             waits=record.waits,
         )
-        self._commit_seized(Commit(record.key, record.lease, record.mail, [row], now, taken=orders, release=release))
+        self._commit_seized(
+            Commit(record.key, record.lease, record.mail, [row], now, taken=taken, release=release, forgives=forgives)
+        )
+
+    def _over(self, run: int, *kinds: str) -> list[int]:
+        """Mail that a person has dealt with: orders, and crashes that nobody has been told of yet."""
+        return [mail.seq for mail in self._store.mail(run) if mail.kind in kinds]
 
 
 def _refuse_unfit(verb: str, record: RunRecord) -> None:

@@ -97,11 +97,11 @@ class Retention:
         self._now = now
         self._next = 0.0
 
-    def look(self) -> None:
-        """Remove some of what has been kept long enough; the rest with the next look."""
+    def look(self) -> bool:
+        """Remove some of what has been kept long enough; the rest with the next look. False: nobody can go on by it."""
         now = self._now()
         if not self._rules or now < self._next:
-            return
+            return False
         self._next = now + EVERY
         for status, kept in self._rules.items():
             keys = self._store.ended(None, status, now - kept, 0, _AT_ONCE)
@@ -112,3 +112,4 @@ class Retention:
                         self._store.expire([key], now)
             if len(keys) == _AT_ONCE:
                 self._next = now
+        return False

@@ -35,10 +35,10 @@ _logger = logging.getLogger("durable_nb.steps")
 class Job:
     """One attempt of a step, ready to run."""
 
-    __slots__ = ("args", "here", "is_told", "is_unwanted", "kwargs", "output_lock", "record", "row", "step", "work")
+    __slots__ = ("args", "here", "is_unwanted", "kwargs", "output_lock", "record", "row", "step", "work")
 
     def __init__(
-        self, record: RunRecord, row: Row, work: WorkRecord, step: Step[..., Any], args: Any, kwargs: Any, is_told: bool
+        self, record: RunRecord, row: Row, work: WorkRecord, step: Step[..., Any], args: Any, kwargs: Any
     ) -> None:
         self.record = record
         self.row = row
@@ -46,7 +46,6 @@ class Job:
         self.step = step
         self.args = args
         self.kwargs = kwargs
-        self.is_told = is_told  # whether its claim told the run that the attempt has begun; work born claimed did not
         self.here: StepPlace | None = None
         self.is_unwanted = False
         self.output_lock = threading.Lock()
@@ -71,54 +70,50 @@ class Errands:
             if self._loop is not None:
                 self._loop.stop()
 
-    def claim(self, limit: int) -> list[WorkRecord]:
-        """Work that is due, ours from now on; what has crashed too often is answered with that, which parks its run."""
-        shared = self._shared
-        claimed = shared.store.claim_work(shared.owner, shared.now(), limit, self._begun, shared.options.tags)
-        for work in claimed:
-            if work.owner is None:
-                shared.on_mail(work.run)
-        return claimed
-
-    def _begun(self, work: WorkRecord) -> NewMail:
-        is_poison = work.crashes >= CRASHES
-        kind = "crashed" if is_poison else "attempt"
-        return NewMail(kind, work.ask, work.attempt, None, None, _started(work), self._shared.label, is_poison)
-
     def job_of(self, work: WorkRecord) -> Job | None:
-        """What is needed to run claimed work; a step that cannot be run here answers with why."""
+        """What is needed to run claimed work. A step that cannot be run here, or kills whoever runs it, answers with that."""
         shared = self._shared
         record = shared.store.run_by_key(work.run)
-        if work.owner is None:
-            return None
         rows = shared.store.history(work.run, work.ask - 1) if record is not None else []
         row = next((row for row in rows if row.seq == work.ask), None)
         if record is None or row is None:
-            shared.store.leave_queue(work, shared.now())
+            self._leave(work)
+            return None
+        nothing: Step[..., Any] = Step(_never, work.name, StepOptions())
+        job = Job(record, row, work, nothing, (), {})
+        if work.crashes >= CRASHES:
+            self._finish(job, "crashed", b"{}")  # parks the run
             return None
         try:
-            step = shared.definitions.step_of(work.name, work.data).on_own_object()
+            job.step = step = shared.definitions.step_of(work.name, work.data).on_own_object()
             asked = wire.event_of(row)  # Corrupt, which is an answer; another error would end this thread
             if not isinstance(asked, e.StepAsked):
                 raise Corrupt(f"event {row.seq} is no step any more, but {row.kind}")
             named = shared.values.take_arguments(asked.arguments, record.uid, row.seq, row.kind, f"step `{work.name}`")
-            args, kwargs = step.arguments.call_form(named)
+            job.args, job.kwargs = step.arguments.call_form(named)
         except DurableError as error:
-            nothing: Step[..., Any] = Step(_never, work.name, StepOptions())
-            self._settle(Job(record, row, work, nothing, (), {}, is_told=True), error, is_final=True)
+            if isinstance(error, LogError) and not isinstance(error, Corrupt):
+                raise  # says nothing about the step
+            job.step = nothing
+            if self._begin(job):
+                self._settle(job, error, is_final=True)
+            else:
+                self._leave(work)
             return None
-        return Job(record, row, work, step, args, kwargs, is_told=True)
+        return job
 
     def perform(self, job: Job) -> None:
         """Run the attempt and record what came of it."""
         record, shared = job.record, self._shared
-        ask, attempt = job.work.ask, job.work.attempt
+        ask, attempt = job.work.ask, job.work.attempt + (not job.work.is_open)
         here = StepPlace(record.id, record.uid, record.execution, ask, job.step.name, attempt, self._recall(record.key))
         here.sink = Sink(shared.now, background())
         job.here = here
-        if job.is_unwanted:
-            if job.work.queue or job.work.session:
-                shared.store.leave_queue(job.work, shared.now())
+        if job.step.is_async and not job.step.options_.isolate:
+            self._begin_loop()
+        if job.is_unwanted or not self._begin(job):
+            self._leave(job.work)
+            _logger.info("attempt %d of step %r of run %r is not ours to begin", attempt, job.step.name, record.id)
             return
         try:
             value = self._bounded(job, here)
@@ -153,6 +148,28 @@ class Errands:
                     "the output of step %r of run %r was not written: %s", job.step.name, job.record.id, error
                 )
 
+    def _begin(self, job: Job) -> bool:
+        """Last before the body: an attempt that died before this has no number, and is no crash of its step."""
+        if job.work.is_open:
+            return True
+        begun = self._shared.store.begin_work(job.work, self._shared.now(), self._begun)
+        job.work = begun or job.work
+        return begun is not None
+
+    def _leave(self, work: WorkRecord) -> None:
+        """It does not begin: what it was let into is free for others."""
+        if work.queue or work.session:
+            self._shared.store.leave_queue(work, self._shared.now())
+
+    def _begun(self, work: WorkRecord) -> NewMail:
+        event = e.AttemptStarted(seq=0, at=0, ref=work.ask, attempt=work.attempt)
+        data = wire.row_of(event).data
+        return NewMail("attempt", work.ask, work.attempt, None, None, data, self._shared.label, False)
+
+    def _untold(self, work: WorkRecord) -> list[NewMail]:
+        """What goes before a failure, or it would belong to no attempt and the budget would not count it."""
+        return [self._begun(work)] if work.told < work.attempt else []
+
     def _recall(self, run: int) -> Recall:
         return lambda ask: position(self._shared.store.output(run), ask)
 
@@ -170,19 +187,24 @@ class Errands:
                 place.reset(token)
         return _on_thread(job, here, options.timeout)
 
-    def _on_loop(self, job: Job, here: StepPlace, timeout: float | None) -> Any:
+    def _begin_loop(self) -> "LoopThread":
+        """Make ready for async steps: not within an attempt, which is to be open no longer than its body takes."""
         from durable_nb.runtime import loop  # noqa: PLC0415 - asyncio is 20 ms of import that plain steps never need
 
         with self._lock:
             if self._loop is None:
                 self._loop = loop.LoopThread()
+            return self._loop
+
+    def _on_loop(self, job: Job, here: StepPlace, timeout: float | None) -> Any:
+        from durable_nb.runtime import loop  # noqa: PLC0415
 
         async def body() -> Any:
             place.set(here)
             return await job.step.perform(job.args, job.kwargs)
 
         try:
-            return self._loop.run(body(), timeout)
+            return self._begin_loop().run(body(), timeout)
         except loop.TookTooLong:
             here.stop.is_set = True
             raise _too_long(job, timeout or 0.0) from None
@@ -205,8 +227,6 @@ class Errands:
             error = StepFailed("the step raised KeyboardInterrupt")
         failure = shared.values.failure(error)
         now = shared.now()
-        if not job.is_told:  # or the failure would belong to no attempt, and the budget would not count it
-            shared.store.tell(work.run, self._begun(work), now)
         retry = job.step.options_.retry
         at = None
         if not is_final and retry.max_attempts > 1:
@@ -222,7 +242,7 @@ class Errands:
         mail = NewMail(
             "attempt_failed", work.ask, work.attempt, None, None, wire.row_of(event).data, shared.label, False
         )
-        if shared.store.postpone_work(work, at, mail, now):
+        if shared.store.postpone_work(work, at, [*self._untold(work), mail], now):
             shared.on_due(at)
 
     def _signed(self, job: Job, value: Value, kind: str) -> Value:
@@ -230,22 +250,24 @@ class Errands:
 
     def _finish(self, job: Job, kind: str, data: bytes) -> None:
         shared, work = self._shared, job.work
-        is_first = work.attempt == 1 and kind != "crashed"  # of later ones the inbox has something to tell first
-        if is_first and not work.queue and not work.session:  # whose places the store gives back
-            answer = Mail(0, kind, work.ask, 1, None, None, data, shared.label, shared.now())
+        before = self._untold(work) if kind == "raised" else []
+        is_quiet = kind == "returned" and work.told < work.attempt  # of others the inbox has something to tell first
+        if is_quiet and not work.queue and not work.session:  # whose places the store gives back
+            answer = Mail(0, kind, work.ask, work.attempt, None, None, data, shared.label, shared.now())
             if shared.deliver(work.run, answer):
                 return
-        self._put(work, NewMail(kind, work.ask, work.attempt, None, None, data, shared.label, True))
+        mail = NewMail(kind, work.ask, work.attempt, None, None, data, shared.label, True)
+        self._put(work, [*before, mail])
 
     def post(self, record: RunRecord, answer: Mail) -> None:
         """Put an answer into the inbox that could not be handed over."""
-        shared, ask = self._shared, answer.ask or 0
-        work = WorkRecord(record.key, ask, "", b"", answer.attempt or 1, 0, answer.sent_at, shared.owner)
-        self._put(work, NewMail(answer.kind, ask, answer.attempt, None, None, answer.value, shared.label, True))
+        shared, ask, attempt = self._shared, answer.ask or 0, answer.attempt or 1
+        work = WorkRecord(record.key, ask, "", b"", attempt, 0, answer.sent_at, shared.owner, attempt - 1, True)
+        self._put(work, [NewMail(answer.kind, ask, attempt, None, None, answer.value, shared.label, True)])
 
-    def _put(self, work: WorkRecord, mail: NewMail) -> None:
+    def _put(self, work: WorkRecord, mails: list[NewMail]) -> None:
         shared = self._shared
-        if shared.store.finish_work(work, mail, shared.now()):
+        if shared.store.finish_work(work, mails, shared.now()):
             shared.on_mail(work.run)
         else:
             record = shared.store.run_by_key(work.run)
@@ -270,10 +292,6 @@ class Errands:
 
 
 _LOOKS = ("retried", "resumed")
-
-
-def _started(work: WorkRecord) -> bytes:
-    return wire.row_of(e.AttemptStarted(seq=0, at=0, ref=work.ask, attempt=work.attempt)).data
 
 
 def _on_thread(job: Job, here: StepPlace, timeout: float) -> Any:

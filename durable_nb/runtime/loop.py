@@ -25,6 +25,7 @@ class LoopThread:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
+        self._running()
 
     def run(self, coroutine: Coroutine[Any, Any, Any], timeout: float | None) -> Any:
         """Run the coroutine on the loop and wait for it here; TookTooLong after that time, with the coroutine cancelled."""

@@ -12,8 +12,6 @@ def row_of_mail(lease: Lease, mail: Mail, seq: int) -> Row | None:
     """The row for mail of a worker to an open ask."""
     if mail.kind in ("returned", "raised", "attempt", "attempt_failed"):
         return remark(lease, Row(seq, mail.kind, mail.ask, None, mail.value, mail.sent_at))
-    if mail.kind == "crashed":  # its attempt was claimed and will not be made: the run is parked instead
-        return Row(seq, "attempt", mail.ask, None, mail.value, mail.sent_at)
     return None
 
 

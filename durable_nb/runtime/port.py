@@ -17,6 +17,8 @@ from durable_nb.runtime.steps import Workers
 from durable_nb.stores.protocol import IdTaken, LeaseLost
 from durable_nb.stores.shapes import Mail
 
+_OUTCOMES = ("returned", "raised", "crashed")
+
 
 class Port:
     """Logs what the code asks, runs steps or has them run, and admits what has come meanwhile."""
@@ -127,13 +129,16 @@ class Port:
         if not rows:
             return
         known = {work.ask for work in lease.shared.store.work(lease.record.key)}
-        known |= {mail.ask for mail in lease.shared.store.mail(lease.record.key) if mail.ask is not None}
+        coming = [mail for mail in lease.shared.store.mail(lease.record.key) if mail.ask is not None]
+        known |= {mail.ask or 0 for mail in coming if mail.kind in _OUTCOMES}  # the answer is on its way
         asks = {one.row.seq: one.ask for one in steps if one.row is not None}
         work = []
         for row in rows:
             if row.seq not in known:
                 asked = so_far(lease, row)
-                begun = max((one.number for one in asked.attempts), default=0)
+                # Numbers of attempts are never used twice; some may be known to the inbox only.
+                told = [mail.attempt or 0 for mail in coming if mail.ask == row.seq]
+                begun = max([*told, *(one.number for one in asked.attempts)], default=0)
                 due = asked.retry_at if asked.attempts else asked.due
                 work.append(self._workers.new_work(row.seq, asks[row.seq])._replace(owner=None, begun=begun, due=due))
         if work:
@@ -224,10 +229,10 @@ class Port:
             return None
         if mail.kind in ("ended", "gone"):
             return ended_row(lease, mail, ticket.row)
-        row = row_of_mail(lease, mail, lease.head + 1)
         if mail.kind == "crashed":
             park_crashed(lease, ticket.row.name or "", ticket.row.seq)
-        return row
+            return None
+        return row_of_mail(lease, mail, lease.head + 1)
 
     def _signal_row(self, mail: Mail, waiting: dict[str, deque[Ticket]]) -> Row:
         """For the first of those who wait at the mailbox; what does not fit his type is refused, and he waits on."""

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 
 from durable_nb.errors import LogError
 from durable_nb.flows.place import watch_threads
@@ -29,6 +30,13 @@ class Runtime:
         self._flusher = Flusher(shared, self.carrying.leases, self.workers.post)
         self.watcher = Watcher(shared, self)
         shared.is_crowded = self.carriers.is_crowded
+        # What is seen to about once a second; each says whether anybody can go on by it.
+        self.duties: list[Callable[[], bool]] = [
+            shared.put_queues,
+            self._bury,
+            self.carrying.give_back,
+            self.workers.give_back,
+        ]
         shared.on_due = self.watcher.note_due
         shared.on_answer = self._flusher.wake
         shared.on_mail = self.has_mail
@@ -78,12 +86,15 @@ class Runtime:
 
     def look_after(self) -> bool:
         """Free what dead owners held, or queues let in by now; give back what could not be given back. True when anything was."""
-        is_freed = self.shared.put_queues()
-        is_freed = bool(self.shared.store.bury(self.shared.now())) or is_freed
-        is_freed = self.carrying.give_back() or is_freed
+        is_freed = False
+        for see_to in self.duties:
+            is_freed = see_to() or is_freed
         if is_freed:
             self.ring()
         return is_freed
+
+    def _bury(self) -> bool:
+        return bool(self.shared.store.bury(self.shared.now()))
 
     def tidy(self, is_idle: bool) -> None:
         self.flush_output()

@@ -30,6 +30,7 @@ class Workers:
         self._threads = 0
         self._idle = 0
         self._running: dict[tuple[int, int], Job] = {}
+        self._stranded: dict[tuple[int, int], WorkRecord] = {}
         self._is_stopping = False
         self._is_dirty = False
 
@@ -57,8 +58,8 @@ class Workers:
             self.look()
             return
         now = self._shared.now()
-        work = WorkRecord(record.key, row.seq, use.step.name, b"", 1, 0, now, self._shared.owner)
-        self._queue(Job(record, row, work, use.step, use.args, use.kwargs, is_told=False))
+        work = WorkRecord(record.key, row.seq, use.step.name, b"", 1, 0, now, self._shared.owner, 0, True)
+        self._queue(Job(record, row, work, use.step, use.args, use.kwargs))
 
     def look(self) -> None:
         """There may be free work that is due."""
@@ -75,13 +76,28 @@ class Workers:
 
     def run_one(self) -> bool:
         """Claim and run one due attempt on this thread (tests, no workers); False when there is none."""
-        self._shared.put_queues()
-        for work in self._errands.claim(1):
-            job = self._errands.job_of(work)
-            if job is not None:
-                self._errands.perform(job)
+        for work in self._claimed(1):
+            try:
+                job = self._errands.job_of(work)
+                if job is not None:
+                    self._errands.perform(job)
+            except Exception:
+                self._strand(work)
+                raise
             return True
         return False
+
+    def give_back(self) -> bool:
+        """Give back what could not be begun, or not be recorded; True when any was."""
+        store, now = self._shared.store, self._shared.now()
+        given = [key for key, work in list(self._stranded.items()) if store.give_back_work(work, now)]
+        for key in given:
+            self._stranded.pop(key, None)
+        return bool(given)
+
+    def _strand(self, work: WorkRecord) -> None:
+        """Nothing was heard of this attempt: it is given back as soon as the log can be written again."""
+        self._stranded[work.run, work.ask] = work
 
     def forget(self, run: int, asks: Collection[int] | None = None) -> None:
         """Nobody waits for these steps of the run any more (None: for none of it): they are told."""
@@ -94,13 +110,14 @@ class Workers:
     def heed(self) -> None:
         """Tell the steps whose work is ours no longer: another process has dropped them, or ended their run."""
         with self._lock:
-            jobs = list(self._running.values())
+            jobs = [(job, job.work) for job in self._running.values()]
         ours: dict[int, set[tuple[int, int]]] = {}
-        for run in {job.work.run for job in jobs}:
-            work = self._shared.store.work(run)
-            ours[run] = {(one.ask, one.attempt) for one in work if one.owner == self._shared.owner}
-        for job in jobs:
-            if (job.work.ask, job.work.attempt) not in ours[job.work.run]:
+        for run in {work.run for _, work in jobs}:
+            found = self._shared.store.work(run)
+            ours[run] = {(one.ask, one.attempt) for one in found if one.owner == self._shared.owner}
+        for job, work in jobs:
+            numbers = (work.attempt,) if work.is_open else (work.attempt, work.attempt + 1)  # begun since that look
+            if not any((work.ask, number) in ours[work.run] for number in numbers):
                 job.tell()
 
     def post(self, record: RunRecord, answers: Collection[Mail]) -> None:
@@ -150,7 +167,8 @@ class Workers:
         except LogClosed:
             _logger.info("step %r of run %r ended after the log was closed", job.step.name, job.record.id)
         except Exception:
-            _logger.exception("step %r of run %r could not be recorded", job.step.name, job.record.id)
+            _logger.exception("step %r of run %r was not recorded; it is tried again", job.step.name, job.record.id)
+            self._strand(job.work)
         finally:
             with self._lock:
                 self._running.pop((job.work.run, job.work.ask), None)
@@ -178,17 +196,28 @@ class Workers:
                 self._shared.on_due(self._shared.now() + 1.0)
 
     def _claim(self) -> None:
-        self._shared.put_queues()
         room = max(1, self._limit - len(self._running))  # what has to wait here could begin in another process
-        claimed = self._errands.claim(room)
+        claimed = self._claimed(room)
         if len(claimed) == room:
             self._is_dirty = True  # there may be more
         elif not claimed or any(work.queue for work in claimed):
             self._shared.note_due()
         for work in claimed:
-            job = self._errands.job_of(work)
+            try:
+                job = self._errands.job_of(work)
+            except LogClosed:
+                raise
+            except Exception:
+                _logger.exception("step %r could not be made ready; it is tried again", work.name)
+                self._strand(work)
+                continue
             if job is not None:
                 self._queue(job)
+
+    def _claimed(self, limit: int) -> list[WorkRecord]:
+        shared = self._shared
+        shared.put_queues()
+        return shared.store.claim_work(shared.owner, shared.now(), limit, shared.options.tags)
 
     def flush_output(self) -> None:
         """Write what the running attempts have printed and told since the last time."""

@@ -91,12 +91,15 @@ def _apply_work(connection: Connection, commit: Commit) -> None:
         dropped = [(commit.run, ask) for ask in commit.dropped]
         connection.executemany(_WORK["drop_work"], dropped)
         connection.executemany(MAILING["drop_watch"], dropped)
+    if commit.forgives:
+        connection.execute(_WORK["forgive_work"], (commit.run,))
 
 
 def _work_columns(run: int, new: NewWork, at: float) -> tuple[Any, ...]:
-    attempt = new.begun + int(new.owner is not None)
+    is_begun = new.owner is not None
+    attempt = (new.begun + is_begun, new.begun, is_begun)
     lane = (new.queue, new.queue_key, new.tag, new.session, new.priority)
-    return run, new.ask, attempt, at if new.due is None else new.due, new.owner, new.name, new.data, *lane
+    return run, new.ask, *attempt, at if new.due is None else new.due, new.owner, new.name, new.data, *lane
 
 
 def _apply_own(connection: Connection, commit: Commit) -> None:

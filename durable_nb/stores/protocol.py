@@ -110,28 +110,31 @@ class Store(Protocol):
         ...
 
     # work
-    def claim_work(
-        self,
-        owner: int,
-        now: float,
-        limit: int,
-        begun: Callable[[WorkRecord], NewMail],
-        tags: Collection[str] = (),
-    ) -> list[WorkRecord]:
+    def claim_work(self, owner: int, now: float, limit: int, tags: Collection[str] = ()) -> list[WorkRecord]:
         """Claim steps that are due and free, within the limits of their queues: by priority, then the oldest first.
 
-        Steps with a tag only if it is one of `tags`, steps of a session only if no other process holds it. The attempt
-        counts from here, so its mail, which `begun` gives, is put with it. Mail that wakes is an answer: the work is
-        gone and comes back without an owner.
+        Steps with a tag only if it is one of `tags`, steps of a session only if no other process holds it. What is claimed
+        has its place in its queue from here on, begun or not.
         """
         ...
 
-    def finish_work(self, work: WorkRecord, mail: NewMail, now: float) -> bool:
-        """Delete the work and put its answer; False (nothing written) when the attempt is not open any more."""
+    def begin_work(self, work: WorkRecord, now: float, begun: Callable[[WorkRecord], NewMail]) -> WorkRecord | None:
+        """Begin the next attempt of claimed work: it has its number and counts from here. None: it is not ours any more.
+
+        `begun` gives the mail for an attempt; it is put for this one, and for one before that the run was not told of.
+        """
         ...
 
-    def postpone_work(self, work: WorkRecord, due: float, mail: NewMail, now: float) -> bool:
-        """The attempt failed and another follows: free the work until `due`; False as above."""
+    def give_back_work(self, work: WorkRecord, now: float) -> bool:
+        """Free claimed work, begun or not, without a crash, if it is still ours. False: the log cannot be written."""
+        ...
+
+    def finish_work(self, work: WorkRecord, mails: Sequence[NewMail], now: float) -> bool:
+        """Delete the work and put its answer; False (nothing written) when the attempt is not ours any more."""
+        ...
+
+    def postpone_work(self, work: WorkRecord, due: float, mails: Sequence[NewMail], now: float) -> bool:
+        """The attempt failed, which the mail tells, and another follows: free the work until `due`; False as above."""
         ...
 
     def work(self, run: int) -> list[WorkRecord]:
@@ -158,9 +161,7 @@ class Store(Protocol):
         """The process that holds the session."""
         ...
 
-    def next_due(
-        self, owner: int | None = None, tags: Collection[str] = (), now: float = float("inf")
-    ) -> float | None:
+    def next_due(self, owner: int | None = None, tags: Collection[str] = (), now: float = float("inf")) -> float | None:
         """When the next run, schedule, or step that this owner may begin is due. `now` tells a clock that was set back."""
         ...
 
@@ -197,7 +198,10 @@ class Store(Protocol):
         ...
 
     def bury(self, now: float) -> list[int]:
-        """Free what dead owners hold: running runs are due now, work is free and counts a crash. Returns the dead."""
+        """Free what dead owners hold: running runs are due now, work is free; attempts that were begun count as crashes.
+
+        Returns the dead.
+        """
         ...
 
     def owners(self) -> list[OwnerRecord]: ...

@@ -100,7 +100,7 @@ class Told(NamedTuple):
 
 
 class NewWork(NamedTuple):
-    """A step for a worker. `due` None = now. With `owner` it is born claimed: attempt 1 runs in this process."""
+    """A step for a worker. `due` None = now. With `owner` it is born claimed and begun: its first attempt runs here."""
 
     ask: int
     name: str
@@ -116,7 +116,11 @@ class NewWork(NamedTuple):
 
 
 class WorkRecord(NamedTuple):
-    """A step somebody may run. `attempt` counts starts; `crashes` those in a row that never answered."""
+    """A step somebody may run. `attempt` counts starts; `crashes` those in a row that never answered.
+
+    A claim begins nothing: the next attempt has its number from `begin_work`. Of one that was born claimed the run is told
+    with the next, or with its failure; an answer needs no beginning, and a thousand spawned steps do not pay for it.
+    """
 
     run: int
     ask: int
@@ -126,6 +130,8 @@ class WorkRecord(NamedTuple):
     crashes: int
     due: float
     owner: int | None
+    told: int  # the newest attempt that the run was told of
+    is_open: bool  # whether the newest attempt was begun and nobody knows yet what came of it
     queue: str = ""
     queue_key: str = ""
     tag: str = ""
@@ -204,6 +210,7 @@ class Commit(NamedTuple):
     note: bytes | None = None
     next: Execution | None = None
     release: Release | None = None
+    forgives: bool = False  # a person has looked: the crashes of its work so far count no more
 
 
 class Past(NamedTuple):

@@ -45,7 +45,8 @@ class SqliteStore:
 
         self.mail, self.tell, self.signal = mailing.mail, mailing.tell, mailing.signal
 
-        self.claim_work, self.finish_work, self.postpone_work = work.claim_work, work.finish_work, work.postpone_work
+        self.claim_work, self.begin_work, self.give_back_work = work.claim_work, work.begin_work, work.give_back_work
+        self.finish_work, self.postpone_work = work.finish_work, work.postpone_work
         self.work, self.next_due, self.leave_queue = work.work, work.next_due, work.leave_queue
         self.put_queue, self.limits, self.has_room = work.put_queue, work.limits, work.has_room
         self.session_owner = work.session_owner

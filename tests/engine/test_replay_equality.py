@@ -8,16 +8,12 @@ import pytest
 
 from durable_nb import Saga, Untrusted, current_run, flow, now, random, sleep, step, timer, uuid4
 from durable_nb.app import App
-from durable_nb.flows import registry
 from durable_nb.testing import replay, run_to_end, run_until_idle
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
-@pytest.fixture(autouse=True)
-def _own_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test may call its steps what it likes."""
-    monkeypatch.setattr(registry, "_known", {})
+pytestmark = pytest.mark.usefixtures("own_names")
 
 
 class Never:

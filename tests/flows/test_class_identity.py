@@ -183,6 +183,7 @@ PYTHONS = _pythons()
 OTHERS = pytest.mark.parametrize("python", PYTHONS, ids=lambda path: Path(path).name)
 
 
+@pytest.mark.slow
 @OTHERS
 @pytest.mark.parametrize("what", EXPECTED)
 def test_process_that_never_saw_the_classes_goes_on_with_them(what: str, python: str, tmp_path: Path) -> None:
@@ -193,6 +194,7 @@ def test_process_that_never_saw_the_classes_goes_on_with_them(what: str, python:
     assert done.stdout.strip() == EXPECTED[what], done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", EXPECTED)
 def test_process_that_defines_the_classes_again_goes_on_with_its_own(what: str, tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
@@ -202,6 +204,7 @@ def test_process_that_defines_the_classes_again_goes_on_with_its_own(what: str, 
     assert done.stdout.strip() == EXPECTED[what], done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", [".", "elsewhere"])
 def test_class_of_a_first_party_module_is_one_where_the_module_is_not_imported(folder: str, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
@@ -243,13 +246,19 @@ with connect("log.db", carry=False) as app:
 """
 
 
-@pytest.fixture
-def finished(tmp_path: Path) -> Path:
-    """A folder with a log in which a run has returned an object of a script's class."""
-    (tmp_path / "script.py").write_text(FINISHED)
-    done = _run(sys.executable, "script.py", cwd=tmp_path)
+@pytest.fixture(scope="module")
+def once_finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "script.py").write_text(FINISHED)
+    done = _run(sys.executable, "script.py", cwd=folder)
     assert done.returncode == 0, done.stderr
-    return tmp_path
+    return folder
+
+
+@pytest.fixture
+def finished(once_finished: Path, tmp_path: Path) -> Path:
+    """A folder of its own with a log in which a run has returned an object of a script's class."""
+    return shutil.copytree(once_finished, tmp_path, dirs_exist_ok=True)
 
 
 def changed(folder: Path, statement: str) -> None:

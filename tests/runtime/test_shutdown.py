@@ -346,6 +346,29 @@ def test_child_of_a_fork_is_refused_while_its_parent_goes_on(tmp_path: Path) -> 
         assert runs["r"].record.lease == 1  # the child's close took nothing from the parent
 
 
+def forks_under_its_locks(log: str) -> None:
+    """The locks are free by chance only: another thread may be just about to begin a thread under one."""
+    app = connect(log)
+    assert app.runtime is not None
+    with app.runtime.carriers._lock, app.runtime.workers._lock, app.runtime.watcher._lock:
+        child = os.fork()
+        if not child:
+            refused = 0
+            for use in (lambda: counting["c"].start(1), lambda: counting["c"](1), app.turn):
+                try:
+                    use()
+                except ForkedProcess:
+                    refused += 1
+            app.close(BOUND)
+            os._exit(refused)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), counting["p"](3))
+
+
+def test_child_of_a_fork_is_refused_whatever_locks_were_held(tmp_path: Path) -> None:
+    done = other_python(forks_under_its_locks, str(tmp_path / "a.durable.db"))
+    assert (done.stdout, done.stderr, done.returncode) == ("3 3\n", "", 0)
+
+
 def opens_anew_in_a_child(log: str) -> None:
     app = connect(log)
     counting["before"](3)

@@ -28,15 +28,10 @@ from durable_nb import (
 )
 from durable_nb.app import App
 from durable_nb.errors import Refused
-from durable_nb.flows import registry
 from durable_nb.stores import database
 from durable_nb.testing import FakeClock, SimulatedCrash, abandon, crash_at, run_to_end, run_until_idle
 
-
-@pytest.fixture(autouse=True)
-def _own_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test may call its steps what it likes."""
-    monkeypatch.setattr(registry, "_known", {})
+pytestmark = pytest.mark.usefixtures("own_names")
 
 
 def kinds(run: Any) -> list[str]:

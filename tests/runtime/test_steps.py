@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from durable_nb import (
     BadOption,
     NotInFlow,
     Retry,
+    Run,
     RunParked,
     Saga,
     SagaFailed,
@@ -30,16 +32,11 @@ from durable_nb import (
     step,
 )
 from durable_nb.app import App
-from durable_nb.flows import registry
 from durable_nb.history import events as e
 from durable_nb.runtime import isolate
 from durable_nb.testing import FakeClock, abandon, run_to_end, run_until_idle
 
-
-@pytest.fixture(autouse=True)
-def _own_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test may call its steps what it likes."""
-    monkeypatch.setattr(registry, "_known", {})
+pytestmark = pytest.mark.usefixtures("own_names")
 
 
 def of_kind(run: Any, kind: type) -> list[Any]:
@@ -68,19 +65,42 @@ def flow_of(made: Any) -> Any:
     return only
 
 
+def run_of(made: Any) -> Run:
+    return flow_of(made)["r"].start()
+
+
+def carried(made: Any) -> Any:
+    """What the step gives in a flow that is carried right here."""
+    return flow_of(made)["r"]()
+
+
+def said(call: Any) -> str:
+    """What a flow learns that catches the failure of a step."""
+
+    @flow
+    def catches() -> str:
+        try:
+            call()
+        except (StepFailed, StepTimeout) as error:
+            return str(error)
+        return "never"
+
+    return str(catches["r"]())
+
+
 # attempts
 
 
 def test_retry_counts_failed_attempts_at_most(durable_app: App) -> None:
     body = failing(2)
-    run = flow_of(step(retry=3)(body))["r"].start()
+    run = run_of(step(retry=3)(body))
     assert run_to_end(durable_app, run) == 3
     assert body.calls == [1, 2, 3]
 
 
 def test_the_last_failure_is_the_outcome_when_the_attempts_are_used_up(durable_app: App) -> None:
     body = failing(9)
-    run = flow_of(step(retry=3)(body))["r"].start()
+    run = run_of(step(retry=3)(body))
     with pytest.raises(ConnectionError, match="failure 3"):
         run_to_end(durable_app, run)
     assert body.calls == [1, 2, 3]
@@ -91,14 +111,14 @@ def test_the_last_failure_is_the_outcome_when_the_attempts_are_used_up(durable_a
 def test_without_retry_one_failure_is_the_outcome(durable_app: App) -> None:
     body = failing(9)
     with pytest.raises(ConnectionError, match="failure 1"):
-        flow_of(step(body))["r"]()
+        carried(step(body))
     assert body.calls == [1]
 
 
 def test_pauses_grow_by_the_factor_up_to_the_longest(durable_app: App) -> None:
     body = failing(9)
     policy = Retry(max_attempts=6, first="2s", factor=3, max="30s", jitter=0)
-    run = flow_of(step(retry=policy)(body))["r"].start()
+    run = run_of(step(retry=policy)(body))
     with pytest.raises(ConnectionError):
         run_to_end(durable_app, run)
     assert [event.retry_at - event.at for event in of_kind(run, e.AttemptFailed)] == [2, 6, 18, 30, 30]
@@ -106,7 +126,7 @@ def test_pauses_grow_by_the_factor_up_to_the_longest(durable_app: App) -> None:
 
 def test_no_attempt_begins_before_its_pause_is_over(durable_app: App, durable_clock: FakeClock) -> None:
     body = failing(1)
-    run = flow_of(step(retry=Retry(first="10s", jitter=0))(body))["r"].start()
+    run = run_of(step(retry=Retry(first="10s", jitter=0))(body))
     run_until_idle(durable_app)
     durable_clock.advance(9.9)
     run_until_idle(durable_app)
@@ -131,21 +151,21 @@ def test_jitter_adds_at_most_its_share(failed: int, chance: float) -> None:
 def test_only_failures_of_retry_on_are_tried_again(durable_app: App) -> None:
     body = failing(9, KeyError)
     with pytest.raises(KeyError):
-        flow_of(step(retry=Retry(max_attempts=5, retry_on=OSError))(body))["r"]()
+        carried(step(retry=Retry(max_attempts=5, retry_on=OSError))(body))
     assert body.calls == [1]
 
 
 def test_failures_of_give_up_on_are_not_tried_again(durable_app: App) -> None:
     body = failing(9, FileNotFoundError)
     with pytest.raises(FileNotFoundError):
-        flow_of(step(retry=Retry(max_attempts=5, retry_on=OSError, give_up_on=(FileNotFoundError,)))(body))["r"]()
+        carried(step(retry=Retry(max_attempts=5, retry_on=OSError, give_up_on=(FileNotFoundError,)))(body))
     assert body.calls == [1]
 
 
 def test_total_timeout_ends_the_attempts(durable_app: App) -> None:
     body = failing(99)
     policy = Retry(max_attempts=50, first="10s", factor=1, jitter=0, total_timeout="35s")
-    run = flow_of(step(retry=policy)(body))["r"].start()
+    run = run_of(step(retry=policy)(body))
     with pytest.raises(ConnectionError, match="failure 4"):
         run_to_end(durable_app, run)
     assert body.calls == [1, 2, 3, 4]  # at 0, 10, 20 and 30 s; the next would have been at 40
@@ -196,7 +216,7 @@ def test_an_unknown_option_is_refused_with_the_known_ones() -> None:
 def test_options_of_one_call_do_not_change_the_step(durable_app: App) -> None:
     body = failing(1)
     made = step(body)
-    run = flow_of(made.options(retry=2))["r"].start()
+    run = run_of(made.options(retry=2))
     assert run_to_end(durable_app, run) == 2
     assert made.options_.retry.max_attempts == 1
 
@@ -235,7 +255,7 @@ def test_a_crash_does_not_use_the_budget(tmp_path: Path, durable_clock: FakeCloc
 
 def test_a_delayed_step_begins_when_the_delay_is_over(durable_app: App, durable_clock: FakeClock) -> None:
     body = failing(0)
-    run = flow_of(step(delay="1h")(body))["r"].start()
+    run = run_of(step(delay="1h")(body))
     run_until_idle(durable_app)
     assert run.status == "waiting"
     assert "delayed until" in run.why()
@@ -280,14 +300,7 @@ def test_a_thread_past_its_timeout_is_abandoned_and_named_and_its_late_answer_re
         ended.set()
         return "too late"
 
-    @flow
-    def waits() -> str:
-        try:
-            return slow()
-        except StepTimeout as error:
-            return f"timeout: {error}"
-
-    result = waits["r"]()
+    result = said(slow)
     assert "step `slow` took longer than its timeout of 50 ms" in result
     assert "is left running, use isolate=True" in result
     (abandoned,) = [thread for thread in threading.enumerate() if thread.name in result]
@@ -311,7 +324,7 @@ def test_a_step_past_its_timeout_is_told(durable_app: App) -> None:
         told.set()
 
     with pytest.raises(StepTimeout):
-        flow_of(patient)["r"]()
+        carried(patient)
     assert told.wait(30)
 
 
@@ -324,7 +337,7 @@ def test_a_timeout_is_a_failure_that_is_tried_again(durable_app: App) -> None:
             gate.wait(60)
         return current_step().attempt
 
-    run = flow_of(second_time)["r"].start()
+    run = run_of(second_time)
     try:
         assert run_to_end(durable_app, run) == 2
     finally:
@@ -337,7 +350,7 @@ def test_a_timeout_error_of_the_body_is_its_own(durable_app: App) -> None:
         raise TimeoutError("upstream said no")
 
     with pytest.raises(TimeoutError, match="upstream said no") as caught:
-        flow_of(upstream)["r"]()
+        carried(upstream)
     assert not isinstance(caught.value, StepTimeout)
 
 
@@ -364,7 +377,7 @@ def test_an_async_step_called_plainly_says_what_to_write(durable_app: App) -> No
         return 1
 
     with pytest.raises(NotInFlow, match=r"fetch\.spawn\(…\)\.result\(\)"):
-        flow_of(fetch)["r"]()
+        carried(fetch)
 
 
 def test_an_async_step_past_its_timeout_is_cancelled(durable_app: App) -> None:
@@ -377,15 +390,7 @@ def test_an_async_step_past_its_timeout_is_cancelled(durable_app: App) -> None:
         finally:
             cancelled.set()
 
-    @flow
-    def waits() -> str:
-        try:
-            stuck.spawn().result()
-        except StepTimeout as error:
-            return str(error)
-        return "never"
-
-    assert "step `stuck` took longer than its timeout of 50 ms" in waits["r"]()
+    assert "step `stuck` took longer than its timeout of 50 ms" in said(lambda: stuck.spawn().result())
     assert cancelled.wait(30)
 
 
@@ -394,12 +399,8 @@ def test_a_timeout_error_of_an_async_body_is_its_own(durable_app: App) -> None:
     async def upstream() -> None:
         raise TimeoutError("upstream said no")
 
-    @flow
-    def waits() -> None:
-        upstream.spawn().result()
-
     with pytest.raises(TimeoutError, match="upstream said no") as caught:
-        waits["r"]()
+        carried(lambda: upstream.spawn().result())
     assert not isinstance(caught.value, StepTimeout)
 
 
@@ -422,7 +423,7 @@ def test_an_isolated_step_is_killed_at_its_timeout(durable_app: App, monkeypatch
         signal.pause()
 
     with pytest.raises(StepTimeout, match=r"step `stuck` took longer than its timeout of 500 ms and was killed"):
-        flow_of(stuck)["r"]()
+        carried(stuck)
     assert [child.returncode for child in children] == [-signal.SIGKILL]
 
 
@@ -432,15 +433,7 @@ def test_a_segmentation_fault_costs_the_step_and_not_the_process(durable_app: Ap
     def crashes() -> None:
         os.kill(os.getpid(), signal.SIGSEGV)
 
-    @flow
-    def survives() -> str:
-        try:
-            crashes()
-        except StepFailed as error:
-            return str(error)
-        return "never"
-
-    assert "step `crashes` was killed by SIGSEGV" in survives["r"]()
+    assert "step `crashes` was killed by SIGSEGV" in said(crashes)
 
 
 @pytest.mark.slow
@@ -450,7 +443,7 @@ def test_an_isolated_step_that_ends_its_process_fails_with_the_exit_code(durable
         os._exit(3)
 
     with pytest.raises(StepFailed, match="exit code 3"):
-        flow_of(leaves)["r"]()
+        carried(leaves)
 
 
 @pytest.mark.slow
@@ -494,7 +487,7 @@ def test_the_failure_of_an_isolated_step_keeps_its_class(durable_app: App) -> No
         raise FileNotFoundError(2, "no such thing", "x.csv")
 
     with pytest.raises(FileNotFoundError, match=r"no such thing: 'x\.csv'"):
-        flow_of(fails)["r"]()
+        carried(fails)
 
 
 @pytest.mark.slow
@@ -503,7 +496,7 @@ def test_an_unstorable_result_of_an_isolated_step_is_named_and_not_tried_again(d
     def locks() -> Any:
         return threading.Lock()
 
-    run = flow_of(locks)["r"].start()
+    run = run_of(locks)
     with pytest.raises(Unstorable, match=r"the result of step `locks`"):
         run_to_end(durable_app, run)
     assert of_kind(run, e.AttemptFailed) == []
@@ -696,7 +689,7 @@ def test_output_of_one_attempt_is_cut_with_a_note(durable_app: App) -> None:
         for _ in range(3):
             print("x" * 600_000)
 
-    run = flow_of(floods)["r"].start()
+    run = run_of(floods)
     run_to_end(durable_app, run)
     text = "".join(piece.text for piece in run.output)
     assert 1024 * 1024 <= len(text) < 1024 * 1024 + 100
@@ -710,7 +703,7 @@ def test_output_of_a_failed_attempt_is_kept_apart(durable_app: App) -> None:
         if current_step().attempt == 1:
             raise ConnectionError("not yet")
 
-    run = flow_of(tries)["r"].start()
+    run = run_of(tries)
     run_to_end(durable_app, run)
     assert [(piece.attempt, piece.text) for piece in run.output] == [(1, "try 1\n"), (2, "try 2\n")]
 
@@ -771,7 +764,7 @@ def test_heartbeat_and_progress_do_not_disturb(durable_app: App) -> None:
         me.heartbeat({"rows": 3})
         return [*me.progress([1, 2]), *me.progress(iter([3]))]
 
-    assert flow_of(works)["r"]() == [1, 2, 3]
+    assert carried(works) == [1, 2, 3]
 
 
 def test_outside_flows_a_step_is_a_plain_function() -> None:
@@ -789,7 +782,7 @@ def test_outside_flows_a_step_is_a_plain_function() -> None:
 # sagas
 
 
-def saga_steps() -> tuple[list[str], Any, Any]:
+def saga_steps(after_undo: Callable[[str], None] = lambda what: None) -> tuple[list[str], Any, Any]:
     ledger: list[str] = []
 
     @step
@@ -800,15 +793,12 @@ def saga_steps() -> tuple[list[str], Any, Any]:
     @step
     def undo(what: str) -> None:
         ledger.append(f"undo {what}")
-        if what == "broken":
-            raise ValueError("cannot be undone")
+        after_undo(what)
 
     return ledger, do, undo
 
 
-def test_compensations_run_in_reverse_order_and_the_failure_goes_on(durable_app: App) -> None:
-    ledger, do, undo = saga_steps()
-
+def failing_trip(do: Any, undo: Any) -> Any:
     @flow
     def trip() -> None:
         with Saga() as saga:
@@ -816,8 +806,13 @@ def test_compensations_run_in_reverse_order_and_the_failure_goes_on(durable_app:
                 saga.undo(undo, do(what))
             raise LookupError("no seat left")
 
+    return trip
+
+
+def test_compensations_run_in_reverse_order_and_the_failure_goes_on(durable_app: App) -> None:
+    ledger, do, undo = saga_steps()
     with pytest.raises(LookupError, match="no seat left"):
-        trip["r"]()
+        failing_trip(do, undo)["r"]()
     assert ledger == ["do flight", "do hotel", "do car", "undo car", "undo hotel", "undo flight"]
 
 
@@ -854,47 +849,27 @@ def test_waiting_in_a_saga_compensates_nothing(durable_app: App) -> None:
 
 
 def test_a_failing_compensation_does_not_stop_the_others_and_is_told(durable_app: App) -> None:
-    ledger, do, undo = saga_steps()
+    def breaks(what: str) -> None:
+        if what == "hotel":
+            raise ValueError("cannot be undone")
 
-    @flow
-    def trip() -> None:
-        with Saga() as saga:
-            for what in ("flight", "broken", "car"):
-                saga.undo(undo, do(what))
-            raise LookupError("no seat left")
-
+    ledger, do, undo = saga_steps(breaks)
     with pytest.raises(SagaFailed, match=r"no seat left.*compensation failed: ValueError: cannot be undone") as caught:
-        trip["r"]()
-    assert ledger[3:] == ["undo car", "undo broken", "undo flight"]
+        failing_trip(do, undo)["r"]()
+    assert ledger[3:] == ["undo car", "undo hotel", "undo flight"]
     assert [str(failure) for failure in caught.value.failures] == ["cannot be undone"]
 
 
 def test_a_saga_goes_on_undoing_after_a_crash(tmp_path: Path, durable_clock: FakeClock) -> None:
-    ledger: list[str] = []
-    apps: list[App] = []
-
-    @step
-    def do(what: str) -> str:
-        ledger.append(f"do {what}")
-        return what
-
-    @step
-    def undo(what: str) -> None:
-        ledger.append(f"undo {what}")
+    def dies(what: str) -> None:
         if what == "hotel" and ledger.count("undo hotel") == 1:
-            abandon(apps[-1])
+            abandon(first)
 
-    @flow
-    def trip() -> None:
-        with Saga() as saga:
-            for what in ("flight", "hotel", "car"):
-                saga.undo(undo, do(what))
-            raise LookupError("no seat left")
-
-    apps.append(connect(tmp_path / "log.db", carriers=0, clock=durable_clock))
-    trip["r"].start()
+    ledger, do, undo = saga_steps(dies)
+    first = connect(tmp_path / "log.db", carriers=0, clock=durable_clock)
+    failing_trip(do, undo)["r"].start()
     with pytest.raises(Exception, match="closed"):
-        run_until_idle(apps[0])
+        run_until_idle(first)
     with connect(tmp_path / "log.db", carriers=0, clock=durable_clock) as app:
         app.runtime.look_after()  # type: ignore[union-attr]
         run_until_idle(app)

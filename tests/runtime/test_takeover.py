@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from durable_nb import App, RunPaused, connect, current_step, flow, runs, sleep, step
+from durable_nb import App, RunParked, RunPaused, connect, current_step, flow, runs, sleep, step
 from durable_nb.client import ENDED
-from durable_nb.history.events import Returned
+from durable_nb.history.events import AttemptStarted, Returned
 from durable_nb.stores.owners import bytes_of
-from durable_nb.testing import FakeClock, run_until_idle
+from durable_nb.stores.protocol import NewMail, WorkRecord
+from durable_nb.testing import FakeClock, abandon, run_to_end, run_until_idle
 
 PATIENCE = 60.0
 LEDGER: list[tuple[str, int]] = []
@@ -55,10 +56,30 @@ def held_elsewhere(ledger: str) -> int:
     return after(ledger, hold.options(timeout=PATIENCE)(ledger))
 
 
+@flow(name="takeover.twice")
+def twice(ledger: str) -> int:
+    return sum(future.result() for future in [after.spawn(ledger, n) for n in (1, 2)])
+
+
+@flow(name="takeover.backwards")
+def backwards(ledger: str) -> int:
+    first, second = [after.spawn(ledger, n) for n in (1, 2)]
+    return second.result() + first.result()
+
+
 @flow(name="takeover.sleeper")
 def sleeper(ledger: str) -> int:
     sleep("1h")
     return after(ledger, 7)
+
+
+def begun(work: WorkRecord) -> NewMail:
+    return NewMail("attempt", work.ask, work.attempt, None, None, b'{"attempt":%d}' % work.attempt, "here", False)
+
+
+@flow(name="takeover.claimed")
+def claimed(ledger: str) -> int:
+    return after.options(timeout=PATIENCE)(ledger, 7)
 
 
 FLOWS: dict[str, Any] = {"held": held, "held_elsewhere": held_elsewhere}
@@ -302,3 +323,73 @@ def test_what_an_owner_claims_after_its_burial_is_not_held_for_ever(tmp_path: Pa
         first.abandon()
         run_until_idle(second)
         assert (run.status, run.record.owner) == ("waiting", None)
+
+
+def test_claimed_attempt_that_was_never_begun_is_no_crash_of_its_step(tmp_path: Path, durable_clock: FakeClock) -> None:
+    log, ledger = tmp_path / "log.db", tmp_path / "ledger"
+    with connect(log, carriers=0, clock=durable_clock) as app:
+        claimed["r"].start(str(ledger))
+        app.turn()
+    for _ in range(7):
+        app = connect(log, carriers=0, clock=durable_clock)
+        (work,) = app.store.claim_work(app.owner(), durable_clock.now(), 1)
+        assert (work.attempt, work.crashes) == (0, 0)
+        abandon(app)
+    with connect(log, carriers=0, clock=durable_clock) as app:
+        assert run_to_end(app, runs["r"]) == 7
+    assert ledger.read_text() == "after 1\n"
+
+
+def test_resume_forgives_the_crashes_of_every_step(tmp_path: Path, durable_clock: FakeClock) -> None:
+    log, ledger = tmp_path / "log.db", tmp_path / "ledger"
+    with connect(log, carriers=0, clock=durable_clock) as app:
+        twice["r"].start(str(ledger))
+        app.turn()
+    for attempt in range(1, 6):
+        app = connect(log, carriers=0, clock=durable_clock)
+        for work in app.store.claim_work(app.owner(), durable_clock.now(), 2):
+            assert app.store.begin_work(work, durable_clock.now(), begun) == work._replace(
+                attempt=attempt, told=attempt, is_open=True
+            )
+        abandon(app)
+    with connect(log, carriers=0, clock=durable_clock) as app:
+        with pytest.raises(RunParked, match="begun 5 times in a row"):
+            run_to_end(app, runs["r"])
+        runs["r"].resume()
+        assert run_to_end(app, runs["r"]) == 3
+
+
+def test_resume_begins_a_step_again_whose_beginnings_are_still_in_the_inbox(
+    tmp_path: Path, durable_clock: FakeClock
+) -> None:
+    log, ledger = tmp_path / "log.db", tmp_path / "ledger"
+    with connect(log, carriers=0, clock=durable_clock) as app:
+        backwards["r"].start(str(ledger))
+        app.turn()
+    for life in range(6):  # the first step is known to have crashed before the second begins its last attempt
+        app = connect(log, carriers=0, clock=durable_clock)
+        work = app.store.claim_work(app.owner(), durable_clock.now(), 2)
+        if life == 5:
+            app.store.finish_work(work[0], [NewMail("crashed", work[0].ask, 5, None, None, b"{}", "here", True)], 1.0)
+        for each in work[1:] if life == 5 else work[:1] if life == 4 else work:
+            app.store.begin_work(each, durable_clock.now(), begun)
+        abandon(app)
+    with connect(log, carriers=0, clock=durable_clock) as app:
+        run = runs["r"]
+        assert app.runtime is not None
+        assert app.runtime.workers.run_one()  # the second step has crashed too often as well
+        with pytest.raises(RunParked, match="begun 5 times in a row"):
+            run_to_end(app, run)
+        assert [mail.kind for mail in app.store.mail(run.record.key)] == ["attempt", "crashed"]
+        run.resume()
+        assert run_to_end(app, run) == 3
+        attempts = [(event.ref, event.attempt) for event in run.history if isinstance(event, AttemptStarted)]
+    assert sorted(attempts) == [(ask, number) for ask in (2, 3) for number in range(1, 7)]
+
+
+def test_every_duty_is_seen_to_although_one_has_freed_something(durable_app: App) -> None:
+    seen: list[str] = []
+    assert durable_app.runtime is not None
+    durable_app.runtime.duties = [lambda: not seen.append("first"), lambda: bool(seen.append("second"))]  # type: ignore[func-returns-value]
+    assert durable_app.runtime.look_after()
+    assert seen == ["first", "second"]

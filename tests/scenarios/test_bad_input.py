@@ -38,16 +38,11 @@ from durable_nb import (
 )
 from durable_nb.app import App
 from durable_nb.errors import LogFull, LogMissing, NetworkFileSystem, NewerSchema
-from durable_nb.flows import registry
 from durable_nb.stores import files
 from durable_nb.stores.library import sqlite
 from durable_nb.testing import FakeClock, run_to_end, run_until_idle
 
-
-@pytest.fixture(autouse=True)
-def _own_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test may call its steps what it likes."""
-    monkeypatch.setattr(registry, "_known", {})
+pytestmark = pytest.mark.usefixtures("own_names")
 
 
 @pytest.fixture
@@ -235,6 +230,7 @@ def test_a_step_may_return_an_exception(durable_app: App) -> None:
     assert run_to_end(durable_app, run) == ["ValueError", "just a value"]
 
 
+@pytest.mark.slow
 def test_values_nested_200_deep_and_10_mb_long_come_back_equal(durable_app: App) -> None:
     deep: Any = "bottom"
     for _ in range(100):

@@ -15,6 +15,7 @@ import sys
 import textwrap
 import threading
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,7 @@ from durable_nb.testing import FakeClock, run_to_end, run_until_idle
 START = 1_750_000_000.0
 
 
-@pytest.fixture(autouse=True)
-def _own_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test may call its steps what it likes."""
-    monkeypatch.setattr(registry, "_known", {})
+pytestmark = pytest.mark.usefixtures("own_names")
 
 
 def asked(app: App, id: str = "r") -> list[Asked]:
@@ -78,7 +76,7 @@ def ledger(folder: Path) -> list[str]:
 
 NOTE = """
 from durable_nb import *
-import os, signal
+import json, os, signal, sys, threading
 
 def note(what):
     ledger = os.open("ledger.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -88,6 +86,11 @@ def note(what):
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+def script(folder: Path, source: str) -> Path:
+    """A script whose steps can note that they ran, and die."""
+    return save(folder, "main.py", NOTE + source)
 
 
 def five(fails: set[int] = frozenset()) -> tuple[Any, list[tuple[str, int]]]:  # type: ignore[assignment]
@@ -199,13 +202,9 @@ def test_d8_05_every_attempt_keeps_its_time_and_error(durable_app: App, durable_
 
 @pytest.mark.slow
 def test_d8_06_a_kill_in_a_step_is_survived_with_the_same_idempotency_key(tmp_path: Path) -> None:
-    path = save(
+    path = script(
         tmp_path,
-        "main.py",
-        NOTE
-        + """
-import json
-
+        """
 @step
 def work(n):
     me = current_step()
@@ -255,13 +254,9 @@ def test_d8_08_two_ids_are_two_runs(durable_app: App) -> None:
 
 @pytest.mark.slow
 def test_d8_09_a_failed_run_keeps_type_message_and_traceback_and_is_not_restarted(tmp_path: Path) -> None:
-    path = save(
+    path = script(
         tmp_path,
-        "main.py",
-        NOTE
-        + """
-import json, sys
-
+        """
 @step
 def charge():
     note("charge")
@@ -298,13 +293,9 @@ with connect("log.db"):
 
 @pytest.mark.slow
 def test_d8_10_a_caught_failure_is_an_outcome_and_replay_takes_the_same_branch(tmp_path: Path) -> None:
-    path = save(
+    path = script(
         tmp_path,
-        "main.py",
-        NOTE
-        + """
-import json
-
+        """
 @step
 def reserve():
     note("reserve")
@@ -464,6 +455,14 @@ with connect("log.db", carriers=0, clock=FakeClock(float(sys.argv[1]))) as app:
     }))
 """
 
+
+def begun(folder: Path, source: str = WORK) -> tuple[Path, Callable[..., Any]]:
+    """The module of a run that waits, and a life that says what became of the run after so many seconds."""
+    module, path = save(folder, "work.py", source), save(folder, "main.py", LIFE)
+    assert told(path, START, "start")["status"] == "waiting"
+    return module, lambda what="look", at=4000: told(path, START + at, what)
+
+
 MISFITS = {
     "insert": ("two = second(one)", "first(one); two = second(one)", "first", "second"),
     "rename": ("second", "other", "`other`", "`second`"),
@@ -477,12 +476,11 @@ MISFITS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("change", MISFITS)
 def test_d8_22_a_changed_structure_parks_with_a_report_and_goes_on_when_put_back(tmp_path: Path, change: str) -> None:
-    module, path = save(tmp_path, "work.py", WORK), save(tmp_path, "main.py", LIFE)
-    assert told(path, START, "start")["status"] == "waiting"
+    module, then = begun(tmp_path)
     before, after, *named = MISFITS[change]
     assert before in WORK
     module.write_text(WORK.replace(before, after))
-    parked = told(path, START + 4000, "look")
+    parked = then()
     # A flow refers to its steps by name, so another signature of a step is not another code of the flow.
     reason = "mismatch" if change == "signature" else "code_changed"
     assert (parked["status"], parked["reason"]) == ("parked", reason)
@@ -492,19 +490,18 @@ def test_d8_22_a_changed_structure_parks_with_a_report_and_goes_on_when_put_back
     assert "in the code" in parked["why"]
     assert "work.py, line " in parked["why"] or "its last line" in parked["why"]
     assert ledger(tmp_path) == ["first", "second"]
-    assert told(path, START + 4000, "look")["status"] == "parked"  # not tried again by itself
+    assert then()["status"] == "parked"  # not tried again by itself
     module.write_text(WORK)
-    done = told(path, START + 4000, "resume")
+    done = then("resume")
     assert (done["status"], done["result"]) == ("completed", "tea123")
     assert ledger(tmp_path) == ["first", "second", "third"]
 
 
 @pytest.mark.slow
 def test_d8_22_a_change_that_fits_goes_on_with_the_new_code_and_says_so(tmp_path: Path) -> None:
-    module, path = save(tmp_path, "work.py", WORK), save(tmp_path, "main.py", LIFE)
-    told(path, START, "start")
+    module, then = begun(tmp_path)
     module.write_text(WORK.replace("return third(two)", 'return third(third(two)) + "!"'))
-    done = told(path, START + 4000, "look")
+    done = then()
     assert (done["status"], done["result"]) == ("completed", "tea1233!")
     assert "CodeChanged" in done["kinds"]
     assert ledger(tmp_path) == ["first", "second", "third", "third"]
@@ -512,20 +509,18 @@ def test_d8_22_a_change_that_fits_goes_on_with_the_new_code_and_says_so(tmp_path
 
 @pytest.mark.slow
 def test_d8_22_a_changed_step_is_no_change_of_the_structure(tmp_path: Path) -> None:
-    module, path = save(tmp_path, "work.py", WORK), save(tmp_path, "main.py", LIFE)
-    told(path, START, "start")
+    module, then = begun(tmp_path)
     module.write_text(WORK.replace('return item + "3"', 'return item + "three"'))
-    done = told(path, START + 4000, "look")
+    done = then()
     assert (done["status"], done["result"]) == ("completed", "tea12three")
     assert "CodeChanged" not in done["kinds"]
 
 
 @pytest.mark.slow
 def test_d8_22_comments_and_blank_lines_are_no_change(tmp_path: Path) -> None:
-    module, path = save(tmp_path, "work.py", WORK), save(tmp_path, "main.py", LIFE)
-    told(path, START, "start")
+    module, then = begun(tmp_path)
     module.write_text("# a comment\n\n" + WORK.replace("    two =", "    # about two\n\n    two ="))
-    done = told(path, START + 4000, "look")
+    done = then()
     assert (done["status"], done["result"]) == ("completed", "tea123")
     assert "CodeChanged" not in done["kinds"]
 
@@ -533,11 +528,10 @@ def test_d8_22_comments_and_blank_lines_are_no_change(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_d8_22_a_removed_trailing_step_is_found_too(tmp_path: Path) -> None:
     longer = WORK.replace("    return third(two)", '    three = third(two)\n    sleep("1h")\n    return three')
-    module, path = save(tmp_path, "work.py", longer), save(tmp_path, "main.py", LIFE)
-    told(path, START, "start")
-    assert told(path, START + 4000, "look")["status"] == "waiting"
+    module, then = begun(tmp_path, longer)
+    assert then()["status"] == "waiting"
     module.write_text(WORK.replace("    return third(two)", "    return two"))
-    parked = told(path, START + 9000, "look")
+    parked = then(at=9000)
     assert (parked["status"], parked["reason"]) == ("parked", "code_changed")
     assert "it ends before event" in parked["why"]
     assert "third" in parked["why"]
@@ -559,13 +553,9 @@ def test_d8_22_a_flow_of_a_script_goes_on_with_the_code_it_began_with(tmp_path: 
 
 @pytest.mark.slow
 def test_d8_23_every_unfinished_run_goes_on_at_its_place_when_the_log_is_opened(tmp_path: Path) -> None:
-    path = save(
+    path = script(
         tmp_path,
-        "main.py",
-        NOTE
-        + """
-import json, sys, threading
-
+        """
 @step
 def work(what):
     note(f"{what} {current_step().attempt}")
@@ -625,13 +615,9 @@ with connect("log.db", carriers=4 if sys.argv[1] == "first" else 8) as app:
 @pytest.mark.slow
 def test_d8_24_two_processes_share_the_runs_and_one_takes_over_from_the_other(tmp_path: Path) -> None:
     count = 24
-    path = save(
+    path = script(
         tmp_path,
-        "main.py",
-        NOTE
-        + f"""
-import sys, threading
-
+        f"""
 done = []
 
 @step
@@ -717,12 +703,10 @@ def test_d8_27_an_argument_that_cannot_be_stored_is_refused_before_the_step(dura
 
 @pytest.mark.slow
 def test_d8_28_what_is_on_the_disk_after_completion_is_complete(tmp_path: Path) -> None:
-    path = save(
+    path = script(
         tmp_path,
-        "main.py",
-        NOTE
-        + """
-import json, shutil
+        """
+import shutil
 
 @step
 def work(n):
@@ -793,11 +777,7 @@ def test_d8_29_the_log_can_be_inspected_as_a_table(durable_app: App) -> None:
     assert "division by zero" in shown
 
 
-POISON = (
-    NOTE
-    + """
-import json
-
+POISON = """
 @step
 def before():
     note("before")
@@ -820,14 +800,12 @@ with connect("log.db"):
         status = str(error)
     print(json.dumps([runs["r"].status, runs["r"].record.reason, status, runs["r"].why()]))
 """
-)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["step", "step(timeout=60)"])
 def test_d8_30_a_step_that_kills_its_process_parks_the_run_after_five_crashes(kind: str, tmp_path: Path) -> None:
-    path = tmp_path / "main.py"
-    path.write_text(POISON.replace("POISONED", kind))
+    path = script(tmp_path, POISON.replace("POISONED", kind))
     for _ in range(5):
         killed(path)
     for _ in range(3):

@@ -203,7 +203,7 @@ def test_small_program_ends_the_same_after_a_crash_at_every_commit(program: list
     crash_everywhere(program)
 
 
-@settings(calm, max_examples=20)
+@settings(calm, max_examples=8)
 @given(programs(12), sequences)
 def test_larger_program_ends_the_same_after_several_crashes(program: list[Any], crashes: list[Crash]) -> None:
     crash_often(program, crashes)

@@ -9,7 +9,7 @@ from durable_nb.errors import LogError
 from durable_nb.stores import database
 from durable_nb.stores.shapes import NewWork
 from durable_nb.stores.sqlite import open_sqlite
-from tests.stores.examples import carried, new_run, row, turn
+from tests.stores.examples import begun, carried, letter, new_run, row, turn
 from tests.stores.whole import CHANGES
 
 
@@ -67,6 +67,30 @@ def own(path: str) -> None:
     store.commit(turn(run, row(2), work=[NewWork(2, "add", b"", None, owner)]))
     say(f"{owner}")
     sys.stdin.readline()
+
+
+def work_until_killed(path: str, moment: str, nth: str) -> None:
+    """Claim and begin the due work; the first attempt fails, the second answers. Die at the nth of these commits."""
+    store = open_sqlite(path)
+    owner = store.register("child", 1.0)
+    left = int(nth)
+
+    def crash(reached: str) -> None:
+        nonlocal left
+        if reached == moment:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    database.crash_point = crash
+    for settle in (
+        lambda work: store.postpone_work(work, 31.0, [letter("attempt_failed")], 31.0),
+        lambda work: store.finish_work(work, [letter("returned")], 31.0),
+    ):
+        (work,) = store.claim_work(owner, 31.0, 9)
+        begun_work = store.begin_work(work, 31.0, begun)
+        assert begun_work is not None
+        assert settle(begun_work)
 
 
 def bury(path: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from durable_nb.stores.protocol import NewWork
 from durable_nb.stores.sqlite import SqliteStore, open_sqlite
 from tests.stores.examples import begun, carried, row, seqs, together, turn
 from tests.stores.processes import child, heard, rest, tell
@@ -72,9 +73,45 @@ def test_a_killed_owner_is_buried_at_once_and_no_living_one(path: str) -> None:
     assert store.bury(30.0) == []
     (run,) = store.claim(me, 30.0, 9)
     assert (run.id, run.lease) == ("held", 2)
-    (work,) = store.claim_work(me, 30.0, 9, begun)
-    assert (work.attempt, work.crashes) == (2, 1)
+    (work,) = store.claim_work(me, 30.0, 9)
+    assert (work.attempt, work.crashes, work.is_open) == (1, 1, False)
     assert [each.key for each in store.owners()] == [me]
+    store.close()
+
+
+# What one process does with work, commit by commit: the work is begun as often, and its crashes are so many, as it died
+# within an attempt. Each case: who is killed at which commit, and attempt and crashes of the work after the burial.
+_KILLED = [
+    ("before commit", 1, (0, 0), []),  # the claim
+    ("after commit", 1, (0, 0), []),
+    ("before commit", 2, (0, 0), []),  # the beginning
+    ("after commit", 2, (1, 1), [1]),
+    ("before commit", 3, (1, 1), [1]),  # the failure
+    ("after commit", 3, (1, 0), [1]),
+    ("before commit", 4, (1, 0), [1]),  # the second claim
+    ("after commit", 4, (1, 0), [1]),
+    ("before commit", 5, (1, 0), [1]),  # the second beginning
+    ("after commit", 5, (2, 1), [1, 2]),
+    ("before commit", 6, (2, 1), [1, 2]),  # the answer
+]
+
+
+@pytest.mark.parametrize(("moment", "nth", "counted", "numbers"), _KILLED)
+def test_only_an_attempt_that_was_begun_is_a_crash(
+    path: str, moment: str, nth: int, counted: tuple[int, int], numbers: list[int]
+) -> None:
+    store = open_sqlite(path)
+    run = carried(store)
+    store.commit(turn(run, row(2), work=[NewWork(2, "add", b"", None, None)]))
+    with child("work_until_killed", path, moment, str(nth)) as process:
+        assert process.wait(60) == -signal.SIGKILL
+    assert len(store.bury(50.0)) == 1
+    (work,) = store.work(run.key)
+    assert (work.attempt, work.crashes) == counted
+    assert (work.owner, work.is_open) == (None, False)
+    begun_again = store.begin_work(store.claim_work(store.register("next", 1.0), 60.0, 9)[0], 60.0, begun)
+    assert begun_again is not None
+    assert [mail.attempt for mail in store.mail(run.key) if mail.kind == "attempt"] == [*numbers, counted[0] + 1]
     store.close()
 
 

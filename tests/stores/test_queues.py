@@ -24,7 +24,9 @@ def one(key: str = "", **rest: Any) -> NewWork:
 
 
 def claimed(store: SqliteStore, owner: int, now: float = 30.0, limit: int = 99, *tags: str) -> list[WorkRecord]:
-    return store.claim_work(owner, now, limit, begun, tags)
+    """Claimed, and begun at once."""
+    found = [store.begin_work(work, now, begun) for work in store.claim_work(owner, now, limit, tags)]
+    return [work for work in found if work is not None]
 
 
 def asks(work: list[WorkRecord]) -> list[int]:
@@ -32,7 +34,7 @@ def asks(work: list[WorkRecord]) -> list[int]:
 
 
 def finish(store: SqliteStore, work: WorkRecord, now: float = 31.0) -> bool:
-    return store.finish_work(work, letter("returned", ask=work.ask, attempt=work.attempt), now)
+    return store.finish_work(work, [letter("returned", ask=work.ask, attempt=work.attempt)], now)
 
 
 def test_a_queue_lets_in_as_many_as_have_a_place(store: SqliteStore) -> None:
@@ -184,7 +186,7 @@ def test_an_attempt_that_failed_gives_its_place_to_others(store: SqliteStore) ->
     queued(store, one(), one(), concurrency=1)
     owner = store.register("here", 1.0)
     (work,) = claimed(store, owner)
-    assert store.postpone_work(work, 30.0, letter("attempt_failed", wakes=False), 30.0)
+    assert store.postpone_work(work, 30.0, [letter("attempt_failed", wakes=False)], 30.0)
     assert asks(claimed(store, owner)) == [3]
 
 

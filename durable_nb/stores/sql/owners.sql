@@ -32,8 +32,8 @@ update run set owner = null, ready_at = ?2, updated_at = ?2 where owner = ?1 and
 update run set owner = null where owner = ?1;
 
 -- name: free_work
--- ?3 is 1 when the owner died and the attempt counts as a crash, 0 when it gave the work up.
-update work set owner = null, due = min(due, ?2), crashes = crashes + ?3 where owner = ?1;
+-- ?3 is 1 when the owner died and an attempt that was begun counts as a crash, 0 when it gave the work up.
+update work set owner = null, due = min(due, ?2), crashes = crashes + ?3 * is_open, is_open = 0 where owner = ?1;
 
 -- name: end_admissions
 update admission set owner = null where owner = ?1;

@@ -1,11 +1,16 @@
 -- Steps for workers, and the queues, tags and sessions that say who may begin one.
 
 -- name: add_work
-insert into work(run, ask, attempt, due, owner, name, data, queue, queue_key, tag, session, priority)
-values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, coalesce(?12, (select priority from run where key = ?1)));
+-- What is born claimed is begun with this very commit.
+insert into work(run, ask, attempt, told, is_open, due, owner, name, data, queue, queue_key, tag, session, priority)
+values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,
+        coalesce(?14, (select priority from run where key = ?1)));
 
 -- name: drop_work
 delete from work where run = ?1 and ask = ?2;
+
+-- name: forgive_work
+update work set crashes = 0 where run = ?1;
 
 -- name: next_queue
 select min(queue) from work indexed by work_free where owner is null and queue > ?1;
@@ -43,8 +48,8 @@ select name, coalesce((select max(a.n) from admission a indexed by admission_key
 from each_key where name is not null order by turn, name;
 
 -- name: lane_work
-select w.run, w.ask, w.name, w.data, w.attempt, w.crashes, w.due, w.owner, w.queue, w.queue_key, w.tag, w.session,
-       w.priority
+select w.run, w.ask, w.name, w.data, w.attempt, w.crashes, w.due, w.owner, w.told, w.is_open, w.queue, w.queue_key,
+       w.tag, w.session, w.priority
 from work w indexed by work_free left join session s on w.session <> '' and s.name = w.session
 where w.owner is null and w.queue = ?1 and w.tag = ?2 and w.priority = ?3 and w.queue_key = ?4 and w.due <= ?5
   and (s.owner is null or s.owner = ?6
@@ -53,25 +58,25 @@ where w.owner is null and w.queue = ?1 and w.tag = ?2 and w.priority = ?3 and w.
 order by w.due, w.run, w.ask limit ?8;
 
 -- name: claim_work
-update work set owner = ?3, attempt = attempt + 1 where run = ?1 and ask = ?2;
+update work set owner = ?3 where run = ?1 and ask = ?2;
 
--- name: is_first_untold
--- Work that is born claimed begins without mail, which a thousand spawned steps would pay for. Where its attempt came to
--- nothing, the next one tells of both. A step that was asked to run in place has its first attempt in the ask itself.
-select 1 from event
-where run = ?1 and seq = ?2
-  and case when json_valid(cast(data as text)) then json_extract(cast(data as text), '$.elsewhere') end
-  and not exists (select 1 from event where run = ?1 and seq > ?2 and ref = ?2 and kind = 'attempt')
-  and not exists (select 1 from inbox where run = ?1 and ask = ?2 and kind = 'attempt');
+-- name: begin_work
+update work set attempt = attempt + 1, told = attempt + 1, is_open = 1
+where run = ?1 and ask = ?2 and attempt = ?3 and owner = ?4 and not is_open;
+
+-- name: give_back_work
+-- Its next attempt may have been begun, although the caller saw an error.
+update work set owner = null, is_open = 0 where run = ?1 and ask = ?2 and owner = ?4 and attempt in (?3, ?3 + 1);
 
 -- name: finish_work
 delete from work where run = ?1 and ask = ?2 and attempt = ?3 and owner = ?4;
 
 -- name: postpone_work
-update work set owner = null, due = ?5, crashes = 0 where run = ?1 and ask = ?2 and attempt = ?3 and owner = ?4;
+update work set owner = null, due = ?5, crashes = 0, told = attempt, is_open = 0
+where run = ?1 and ask = ?2 and attempt = ?3 and owner = ?4;
 
 -- name: work
-select run, ask, name, data, attempt, crashes, due, owner, queue, queue_key, tag, session, priority
+select run, ask, name, data, attempt, crashes, due, owner, told, is_open, queue, queue_key, tag, session, priority
 from work where run = ?1 order by ask;
 
 -- name: put_queue
@@ -101,6 +106,10 @@ returning admitted, coalesce(rate_count, 0), (select at from admission where que
 
 -- name: put_admission
 insert into admission(queue, n, queue_key, at, owner, run, ask, attempt) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8);
+
+-- name: enter
+update admission set at = max(at, ?6) where queue = ?1 and owner = ?2 and run = ?3 and ask = ?4 and attempt = ?5
+returning at;
 
 -- name: forget_admissions
 delete from admission where queue = ?1 and n <= ?2 and owner is null;

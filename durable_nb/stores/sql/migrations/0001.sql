@@ -116,7 +116,9 @@ create table state(                         -- the runs' own data, as it is now
 create table work(
   run integer not null references run(key) on delete cascade,
   ask integer not null,
-  attempt integer not null,                 -- how often it was begun
+  attempt integer not null,                 -- how often it was begun: the number of the newest attempt
+  told integer not null,                    -- the newest attempt that the run was told of
+  is_open integer not null default 0,       -- whether that newest attempt may still be running
   crashes integer not null default 0,       -- attempts in a row that never answered
   due real not null,
   owner integer,
