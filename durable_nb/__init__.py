@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from durable_nb.flows.query import runs as runs
     from durable_nb.flows.run import Run as Run
     from durable_nb.flows.saga import Saga as Saga, SagaFailed as SagaFailed
+    from durable_nb.flows.schedule import Schedule as Schedule, schedules as schedules
     from durable_nb.flows.state import state as state, state_of as state_of
     from durable_nb.flows.step import Step as Step, step as step
     from durable_nb.opening import connect as connect
@@ -57,6 +58,7 @@ _WHERE = {
     "flows.query": ("runs",),
     "flows.run": ("Run",),
     "flows.saga": ("Saga", "SagaFailed"),
+    "flows.schedule": ("Schedule", "schedules"),
     "flows.state": ("state", "state_of"),
     "flows.step": ("Step", "step"),
     "errors": (
@@ -89,6 +91,7 @@ _WHERE = {
         "Uncapturable",
         "UnknownCode",
         "UnknownRun",
+        "UnknownSchedule",
         "Unstorable",
         "Untrusted",
     ),

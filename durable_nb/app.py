@@ -29,6 +29,7 @@ from durable_nb.runtime.interrupt import Interrupts
 from durable_nb.runtime.lease import Lease
 from durable_nb.runtime.options import RuntimeOptions
 from durable_nb.runtime.runtime import Runtime
+from durable_nb.runtime.scheduler import Timetable
 from durable_nb.runtime.unparking import Unparking
 from durable_nb.steered import uninterrupted
 from durable_nb.steering import Steering
@@ -65,6 +66,7 @@ class App(Keeping):
         label = self.runtime.shared.label if self.runtime is not None else f"pid {os.getpid()}"
         self.client = Client(store, self.values, definitions, self.clock.now, self.owner, label)
         self.steering = Steering(self.client)
+        self.timetable = Timetable(self.client)
         if self.runtime is not None:
             self.runtime.duties += [Retention(store, retention, self.clock.now).look, self._unparking.look]
             registry.listen(self._unparking.note)
@@ -182,6 +184,11 @@ class App(Keeping):
                 if carried.broken is not None:
                     raise carried.broken
         return bool(found) or runtime.workers.run_one() or runtime.look_after()
+
+    def look(self) -> None:
+        """What is due next may have changed."""
+        if self.runtime is not None:
+            self.runtime.shared.note_due()
 
     def next_due(self) -> float | None:
         """When something is due that this app may do."""

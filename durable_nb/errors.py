@@ -7,6 +7,7 @@ DurableError
 │   ├── BadOption           an option or a duration that makes no sense    (also a ValueError)
 │   ├── BadId               a run id that cannot be used                   (also a ValueError)
 │   ├── RunConflict         the id belongs to another run
+│   ├── UnknownSchedule     no schedule of that id                         (also a LookupError)
 │   ├── UnknownRun          no run of that id                              (also a LookupError)
 │   │   └── ResultExpired   it was there, and was pruned
 │   ├── UnknownCode         no definition of that flow or step, here or in the log
@@ -69,6 +70,10 @@ class BadId(Refused, ValueError):
 
 class RunConflict(Refused):
     """The id belongs to a run of another flow or with other arguments; choose another id or on_conflict=."""
+
+
+class UnknownSchedule(Refused, LookupError):
+    """There is no schedule of that id in this log."""
 
 
 class UnknownRun(Refused, LookupError):

@@ -16,6 +16,7 @@ from durable_nb.flows.place import step_place, turn_here, turn_or_none
 from durable_nb.flows.policy import checked_priority
 from durable_nb.flows.registry import public_name, register
 from durable_nb.flows.run import Run, checked_id
+from durable_nb.flows.schedule import Schedule
 from durable_nb.flows.signature import Arguments
 from durable_nb.where import calling_line
 
@@ -74,6 +75,27 @@ class Flow(Generic[P, R]):
             raise NotInFlow(f"start_many works outside flows; use .map or .spawn in a flow, at {calling_line()}")
         host = current_host()
         return [Run(id, self, self.options_, host) for id in host.start_many(self, calls, self.options_)]
+
+    def schedule(
+        self,
+        spec: str,
+        *args: Any,
+        id: str | None = None,
+        tz: str = "UTC",
+        misfire: str = "one",
+        **kwargs: Any,
+    ) -> Schedule:
+        """Start a run at every tick of "0 6 * * *" (in the zone `tz`) or "every 10m", with these arguments.
+
+        The runs are named `<id>@<time>` and take the newest code; `id` is the flow's name unless given. Ticks that came
+        while nobody carried runs are skipped, made up for by one run, or by all.
+        """
+        if turn_or_none() is not None:
+            raise NotInFlow(f"schedule works outside flows, at {calling_line()}; do it in a step")
+        host = current_host()
+        made = Schedule(host.timetable.put(self, args, kwargs, spec, id, tz, misfire).id, host.timetable)
+        host.look()
+        return made
 
     def _turn(self) -> Turn | None:
         """The turn of the calling flow; refuses steps, whose second attempt would begin a second run."""

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 from durable_nb.errors import LogClosed
 from durable_nb.history.events import AnyEvent
-from durable_nb.stores.shapes import OutputRecord, Query, RunRecord
+from durable_nb.stores.shapes import OutputRecord, Query, RunRecord, ScheduleRecord
 
 
 class StartOptions(NamedTuple):
@@ -17,8 +17,35 @@ class StartOptions(NamedTuple):
     priority: int | None = None  # None = that of the run it is a child of, else 0
 
 
+class Timetable(Protocol):
+    """The schedules of a log."""
+
+    def put(
+        self, flow: Any, args: Any, kwargs: Any, spec: str, id: str | None, tz: str, misfire: str
+    ) -> ScheduleRecord: ...
+
+    def records(self) -> list[ScheduleRecord]: ...
+
+    def record(self, id: str) -> ScheduleRecord:
+        """UnknownSchedule when there is none of that id."""
+        ...
+
+    def pause(self, id: str) -> None: ...
+
+    def resume(self, id: str) -> None: ...
+
+    def delete(self, id: str) -> None: ...
+
+
 class Host(Protocol):
     """An open log with somebody who carries its runs."""
+
+    @property
+    def timetable(self) -> Timetable: ...
+
+    def look(self) -> None:
+        """What is due next may have changed."""
+        ...
 
     def start(self, flow: Any, id: str | None, args: Any, kwargs: Any, options: StartOptions) -> str:
         """Make the run exist and see to it that it goes on in the background; returns its id."""

@@ -15,7 +15,13 @@ MISFIRES = ("skip", "one", "all")
 GRACE = 60.0  # seconds by which a tick that is to be skipped when missed may be late
 _MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 _DAYS = "sun mon tue wed thu fri sat".split()
-_FIELDS = (("minute", 0, 59, []), ("hour", 0, 23, []), ("day", 1, 31, []), ("month", 1, 12, _MONTHS), ("weekday", 0, 7, _DAYS))
+_FIELDS: tuple[tuple[str, int, int, list[str]], ...] = (
+    ("minute", 0, 59, []),
+    ("hour", 0, 23, []),
+    ("day", 1, 31, []),
+    ("month", 1, 12, _MONTHS),
+    ("weekday", 0, 7, _DAYS),
+)
 _NAMED = {
     "@hourly": "0 * * * *", "@daily": "0 0 * * *", "@weekly": "0 0 * * 0", "@monthly": "0 0 1 * *",
     "@yearly": "0 0 1 1 *",
@@ -60,6 +66,8 @@ class Cron:
         start = datetime.fromtimestamp(at, self.zone)
         for day in self._days(start.date()):
             for hour in sorted(self.hours):
+                if day == start.date() and hour < start.hour:
+                    continue
                 for minute in sorted(self.minutes):
                     tick = datetime.combine(day, time(hour, minute), self.zone)
                     moment = tick.timestamp()
@@ -81,7 +89,6 @@ class Cron:
         return tick
 
     def _days(self, first: date) -> Iterator[date]:
-        # A day early: a zone may be a day ahead of what its clock showed when it jumped.
         for number in range(366 * _YEARS):
             day = first + timedelta(days=number)
             if day.month in self.months and self._is_day(day):

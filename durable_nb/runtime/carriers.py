@@ -11,6 +11,7 @@ from durable_nb.history.events import Row
 from durable_nb.runtime.carrying import Carrying
 from durable_nb.runtime.options import PATIENCE
 from durable_nb.runtime.output import background
+from durable_nb.runtime.scheduler import Timetable
 from durable_nb.runtime.shared import Shared
 from durable_nb.stores.shapes import RunRecord
 
@@ -23,6 +24,7 @@ class Carriers:
 
     def __init__(self, shared: Shared, carrying: Carrying, limit: int, most: int) -> None:
         self._shared = shared
+        self._timetable = Timetable(shared)
         self._carrying = carrying
         self._limit = limit
         self._most = limit + most if limit else 0
@@ -61,6 +63,7 @@ class Carriers:
         shared = self._shared
         if shared.is_stopping or not shared.values.is_trusted:
             return []
+        self._timetable.fire()
         return shared.store.claim(shared.owner, shared.now(), limit)
 
     def stop(self, deadline: float) -> None:

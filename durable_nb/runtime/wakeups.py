@@ -80,6 +80,8 @@ class Flusher:
             lease.is_lost = True  # its own thread finds out with its next commit
         except LogError as error:
             _logger.warning("an answer of run %r could not be written yet: %s", lease.record.id, error)
+        except Exception:  # the other runs need this thread
+            _logger.exception("an answer of run %r could not be written", lease.record.id)
 
 
 class Duties(Protocol):
@@ -165,6 +167,9 @@ class Watcher:
                     self._duties.beat()
             except LogError as error:
                 _logger.warning("%s", error)
+            except Exception:  # without this thread no run of the process would ever wake again
+                _logger.exception("looking for news failed; it is tried again in a second")
+                self._early.wait(1.0)
             self._early.wait(self._pace())
             self._early.clear()
 
