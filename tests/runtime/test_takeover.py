@@ -16,7 +16,7 @@ from durable_nb import App, RunParked, RunPaused, connect, current_step, flow, r
 from durable_nb.client import ENDED
 from durable_nb.history.events import AttemptStarted, Returned
 from durable_nb.stores.owners import bytes_of
-from durable_nb.stores.protocol import NewMail, WorkRecord
+from durable_nb.stores.shapes import NewMail, WorkRecord
 from durable_nb.testing import FakeClock, abandon, run_to_end, run_until_idle
 
 PATIENCE = 60.0

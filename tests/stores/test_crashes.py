@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from durable_nb.stores.protocol import NewWork
+from durable_nb.stores.shapes import NewWork
 from durable_nb.stores.sqlite import SqliteStore, open_sqlite
 from tests.stores.examples import begun, carried, row, seqs, together, turn
 from tests.stores.processes import child, heard, rest, tell
