@@ -107,6 +107,14 @@ class Carrying:
         lease = self.leases.get(run)
         return lease is not None and lease.deliver(answer)
 
+    def heed(self) -> None:
+        """Tell steps on their flow's own thread that their run is being cancelled; that thread looks only afterwards."""
+        for lease in list(self.leases.values()):
+            here = lease.here
+            if here is not None and lease.was_told:
+                mails = self._shared.store.mail(lease.record.key, lease.inbox.read_to)
+                here.stop.is_set = here.stop.is_set or any(mail.kind == "cancel" for mail in mails)
+
     def flush_output(self) -> None:
         for lease in list(self.leases.values()):
             if not lease.sink.is_empty:

@@ -230,7 +230,7 @@ class Errands:
 
     def _finish(self, job: Job, kind: str, data: bytes) -> None:
         shared, work = self._shared, job.work
-        is_first = work.attempt == 1 and kind != "crashed"  # of later ones the inbox has something to tell first
+        is_first = work.attempt == 1 and not job.is_told and kind != "crashed"  # of others the inbox has something to tell first
         if is_first and not work.queue and not work.session:  # whose places the store gives back
             answer = Mail(0, kind, work.ask, 1, None, None, data, shared.label, shared.now())
             if shared.deliver(work.run, answer):

@@ -16,6 +16,7 @@ import msgspec
 from durable_nb.engine.cursor import Suspended
 from durable_nb.engine.turn import Turn
 from durable_nb.errors import LogError
+from durable_nb.flows.place import StepPlace
 from durable_nb.history import wire
 from durable_nb.history.events import ENDINGS, Cancelling, Row, Started
 from durable_nb.history.summary import effective, started_of
@@ -72,6 +73,7 @@ class Lease:
         self._answers_since = 0.0
         self._takes_answers = True
         self.pending_since = 0.0
+        self.here: StepPlace | None = None  # of the step that runs in place now
         self.step_since = 0.0  # monotonic time at which a step in place began, 0 when none runs
         self.lock = threading.Lock()
         self.nudge = threading.Event()

@@ -75,6 +75,7 @@ class Runtime:
 
     def heed(self) -> None:
         self.workers.heed()
+        self.carrying.heed()
 
     def look_after(self) -> bool:
         """Free what dead owners held, or queues let in by now; give back what could not be given back. True when anything was."""

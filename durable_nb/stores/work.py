@@ -83,9 +83,7 @@ class Work:
         found = self._database.read(SQL["session_owner"], (name,))
         return int(found[0][0]) if found else None
 
-    def next_due(
-        self, owner: int | None = None, tags: Collection[str] = (), now: float = float("inf")
-    ) -> float | None:
+    def next_due(self, owner: int | None = None, tags: Collection[str] = (), now: float = float("inf")) -> float | None:
         (of_run,) = self._database.read(SQL["next_due_run"])[0]
         dues = [of_run, next_due(self._database.read, Claimant(owner, tags), now)]
         return min((float(due) for due in dues if due is not None), default=None)
