@@ -70,3 +70,21 @@ def test_the_answer_is_in_the_log_while_the_flow_is_busy(app: App) -> None:
     _go_on.set()
     assert run.result(PATIENCE) == 5
     assert app.store.mail(record.key) == []
+
+
+@flow
+def one_then_busy() -> int:
+    number = beside.spawn(5).result()
+    hold()
+    return number
+
+
+def test_the_work_of_an_answer_is_gone_as_soon_as_the_answer_is_in_the_log(app: App) -> None:
+    run = one_then_busy["a"].start()
+    record = app.store.run("a")
+    assert record is not None
+    while not any(row.name == "hold" for row in app.store.history(record.key)):
+        assert run.status in ("pending", "running")
+    assert app.store.work(record.key) == []
+    _go_on.set()
+    assert run.result(PATIENCE) == 5
