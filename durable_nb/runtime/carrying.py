@@ -55,13 +55,12 @@ class Carrying:
                 if lease.has_ended:
                     self._workers.forget(record.key)
             except MailArrived:
-                record, log = record._replace(mail=shared.newest_mail(record.key)), ()
                 is_kept = can_go_on(lease)
-                if is_kept:
-                    lease.renew(record)
-                else:
+                if not is_kept:
                     close(lease)
-                    lease = None
+                    self._workers.post(record, lease.leftovers())
+                record, log = record._replace(mail=shared.newest_mail(record.key)), ()
+                lease = lease.renew(record) if is_kept else None
                 continue
             except LeaseLost:
                 _logger.info("run %r was taken over by another process", record.id)

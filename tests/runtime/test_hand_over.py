@@ -88,3 +88,20 @@ def test_the_work_of_an_answer_is_gone_as_soon_as_the_answer_is_in_the_log(app: 
     assert app.store.work(record.key) == []
     _go_on.set()
     assert run.result(PATIENCE) == 5
+
+
+def test_an_answer_that_comes_while_the_thread_is_given_back_is_not_lost(app: App) -> None:
+    for number in range(40):
+        assert pairs[f"r{number}"].start(number).result(PATIENCE) == [number, 49.0]
+    assert app.store.counts() == {"completed": 40}
+
+
+@step
+def slowly(number: int) -> float:
+    _done.wait(number / 1000)  # about as long as a thread waits in place: the answer meets the suspension
+    return number
+
+
+@flow
+def pairs(number: int) -> list[float]:
+    return gather(slowly.spawn(number), slowly.spawn(49.0)).result()
