@@ -158,9 +158,7 @@ class Store(Protocol):
         """The process that holds the session."""
         ...
 
-    def next_due(
-        self, owner: int | None = None, tags: Collection[str] = (), now: float = float("inf")
-    ) -> float | None:
+    def next_due(self, owner: int | None = None, tags: Collection[str] = (), now: float = float("inf")) -> float | None:
         """When the next run, schedule, or step that this owner may begin is due. `now` tells a clock that was set back."""
         ...
 
