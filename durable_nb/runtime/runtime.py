@@ -113,6 +113,11 @@ class Runtime:
             _logger.warning("the last output was not written: %s", error)
         self.shared.store.retire(self.owner, self.shared.now())
 
+    def abandon(self) -> None:
+        """End what would go on by itself, and write nothing."""
+        self.stop_watching()
+        self.workers.abandon()
+
     def stop_watching(self) -> None:
         """End the two background threads, and let the code go that waits in memory."""
         self.carrying.let_go()
