@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from durable_nb.flows.flow import Flow as Flow, flow as flow
     from durable_nb.flows.futures import Future as Future, Winner as Winner, gather as gather, race as race
     from durable_nb.flows.policy import Retry as Retry
-    from durable_nb.flows.queue import Queue as Queue
     from durable_nb.flows.primitives import (
         continue_as_new as continue_as_new,
         current_run as current_run,
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
         uuid4 as uuid4,
     )
     from durable_nb.flows.query import runs as runs
+    from durable_nb.flows.queue import Queue as Queue
     from durable_nb.flows.run import Run as Run
     from durable_nb.flows.saga import Saga as Saga, SagaFailed as SagaFailed
     from durable_nb.flows.schedule import Schedule as Schedule, schedules as schedules

@@ -308,7 +308,7 @@ class App(Keeping):
         self._leave()
         atexit.unregister(self.close)
         if self.runtime is not None:
-            self.runtime.stop_watching()
+            self.runtime.abandon()
         self.store.abandon()
 
     def _leave(self) -> None:

@@ -80,6 +80,9 @@ class Client:
         ids: list[str] = []
         for batch in _batched(calls, BATCH):
             begins = [Begin(flow, *_call(each), options) for each in batch]
+            for begin in begins:
+                if begin.id is not None:
+                    self._refuse_expired(begin.id)
             news = [self._new(begin, None) for begin in begins]
             for new, begin, is_created in zip(news, begins, self.store.start_many(news), strict=True):
                 if not is_created:
@@ -143,14 +146,19 @@ class Client:
         record = self.record(id)
         owners = {owner.key: owner.label for owner in self.store.owners()} if record.owner is not None else {}
         asked = asks([*self.store.history(record.key), *self._mail_rows(record)])
-        hindered = self._hindered(record) | self._stopped(record, asked)
-        return why_sentence(record, asked, self.now(), owners.get(record.owner or 0), hindered)
+        return why_sentence(record, asked, self.now(), owners.get(record.owner or 0), self.obstacles(record, asked))
+
+    def obstacles(self, record: RunRecord, asked: Mapping[int, Asked]) -> dict[int, str]:
+        """What has to happen first, for those asks of a waiting run where that can be said."""
+        return self._hindered(record) | self._stopped(record, asked) if record.status == "waiting" else {}
 
     def _stopped(self, record: RunRecord, asked: Mapping[int, Asked]) -> dict[int, str]:
         """Children that the run waits for and that wait for a person."""
         found: dict[int, str] = {}
         for one in waits_of(record):
-            child = self.store.run(asked[one.ask].child or child_id(record, one.ask)) if one.kind == "child" else None
+            if one.kind != "child" or one.ask not in asked:
+                continue
+            child = self.store.run(asked[one.ask].child or child_id(record, one.ask))
             if child is not None and child.status in ("parked", "paused"):
                 why = f"{child.status}: {child.sentence}"
                 found[one.ask] = f"its child `{one.name}`, run {child.id!r}, which is {why}"

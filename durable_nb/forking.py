@@ -15,7 +15,7 @@ from durable_nb.history.summary import asks, effective, started_of
 from durable_nb.history.values import Value
 from durable_nb.runtime.pasts import Begetting, Newborn, note_after, open_asks
 from durable_nb.runtime.rehearsal import rehearse
-from durable_nb.stores.shapes import NewMail, RunRecord
+from durable_nb.stores.shapes import Mail, NewMail, RunRecord
 
 _AT_ONCE = frozenset({"look", "tell", "start"})  # asks that have their answer in the commit that makes them
 _BESIDE = frozenset({"parked", "paused"})
@@ -132,6 +132,8 @@ class Fork:
     def _plan(self, id: str, uid: str) -> _Plan:
         client = self.client
         record = client.record(self.origin)
+        # The mail first: a signal that is received meanwhile is in both, and known by its number.
+        letters = client.store.mail(record.key)
         whole = client.store.history(record.key)
         log = [row for row in whole if row.seq > record.base]
         at = _checked_at(record, log, self.at)
@@ -147,7 +149,7 @@ class Fork:
         rows.append(wire.row_of(forked))
         note = note_after((row for row in whole if row.seq <= at), move)
         if self.is_copying:
-            mail += self._signals(record, log, at, id)
+            mail += self._signals(record, log, letters, at, id)
         code, name, misfit = self._fitting_code(record, rows, _Who(id, uid, record.execution, record.version))
         born = Newborn(id, uid, record.execution, code, rows, note, mail, record.id, moment)
         return _Plan(record, at, born, name, misfit, log)
@@ -190,7 +192,9 @@ class Fork:
                 rows.append(values.mark_row(_returned(rows[-1].seq + 1, asked.seq, kept, now), uid))
         return rows, mail
 
-    def _signals(self, record: RunRecord, log: Sequence[Row], at: int, id: str) -> list[NewMail]:
+    def _signals(
+        self, record: RunRecord, log: Sequence[Row], letters: Sequence[Mail], at: int, id: str
+    ) -> list[NewMail]:
         """The signals that nobody had received by then, in their order."""
         values = self.client.values
         move = Move(Owned(values, record.uid), Owned(values, id))
@@ -200,7 +204,7 @@ class Fork:
             if isinstance(event, e.Received):
                 value = move.value(event.value, Spot(record.uid, row.seq, "received"), Spot(id, 0, "signal"))
                 found[event.mail] = _signal(event.name, event.key, value, event.sender)
-        for one in self.client.store.mail(record.key):
+        for one in letters:
             if one.kind == "signal":
                 kept = wire.decode_value(one.value)
                 value = move.value(kept, Spot(record.id, 0, "signal"), Spot(id, 0, "signal"))

@@ -16,6 +16,9 @@ from pathlib import Path
 
 import pytest
 
+import durable_nb
+
+UNDER_TEST = str(Path(durable_nb.__file__).parents[1])  # a checkout beside the installed one, too
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(
     r"(?:^<!-- (?P<verb>run|save|shell): (?P<name>[a-z]+) -->\n)?"

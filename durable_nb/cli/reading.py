@@ -32,7 +32,9 @@ RUN_KEYS = (
 LS_KEYS = ("next", "runs", "totals")
 WORKER_KEYS = ("host", "id", "is_alive", "label", "pid", "runs", "seen_at", "started_at")
 SHOW_KEYS = tuple(
-    sorted((*RUN_KEYS, "arguments", "asks", "code", "events", "failure", "is_trusted", "output", "result", "why"))
+    sorted(
+        (*RUN_KEYS, "arguments", "asks", "code", "events", "failure", "is_trusted", "origin", "output", "result", "why")
+    )
 )
 DRAWN = 40  # asks that `show` draws, the last ones
 EVENT_KEYS = ("at", "data", "kind", "name", "ref", "seq", "what")
@@ -111,6 +113,7 @@ def show(app: App, id: str) -> Plain:
         "events": len(rows),
         "failure": failure_form(ended.failure) if ended is not None and ended.failure is not None else None,
         "is_trusted": app.is_trusted,
+        "origin": record.origin,
         "output": [{**piece._asdict(), "at": moment(piece.at)} for piece in app.output(id)],
         "picture": draw(asked[-DRAWN:], record.created_at, until),
         "result": value_form(ended.value) if ended is not None and ended.value is not None else None,
@@ -131,7 +134,7 @@ def _why(app: App, record: RunRecord, now: float) -> str:
     """As run.why(), but one row that cannot be read does not silence it."""
     owners = {owner.key: owner.label for owner in app.store.owners()} if record.owner is not None else {}
     asks = folded(app.store.history(record.key), app.store.mail(record.key))
-    return sentences.why(record, asks, now, owners.get(record.owner or 0))
+    return sentences.why(record, asks, now, owners.get(record.owner or 0), app.client.obstacles(record, asks))
 
 
 def why(app: App, id: str) -> Plain:

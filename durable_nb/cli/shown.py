@@ -73,7 +73,7 @@ def run(data: Plain) -> RenderableType:
 def _facts(data: Plain) -> Table:
     rows = [
         ("run", Text(data["id"], style="bold")),
-        ("flow", data["flow"]),
+        ("flow", data["flow"] + (f", version {data['version']}" if data["version"] is not None else "")),
         ("status", status_of(data["status"])),
         ("arguments", spread(data["arguments"])),
         ("began", f"{whole_seconds(data['began_at'])} UTC"),
@@ -87,6 +87,8 @@ def _facts(data: Plain) -> Table:
         failure = data["failure"]
         where = f" ({failure['where']})" if failure["where"] else ""
         rows.append(("failure", text_of(f"{failure['type']}: {failure['message']}{where}", "red")))
+    if data["origin"] is not None:
+        rows.append(("forked from", data["origin"]))
     if not data["is_trusted"]:
         rows.append(("trust", text_of("from elsewhere: it executes only after `durable trust`", "yellow")))
     facts = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))

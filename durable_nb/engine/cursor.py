@@ -9,13 +9,14 @@ have given it up too when it comes to that row, and may give up more.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import NoReturn, Protocol
 
 from durable_nb.engine import mismatch
 from durable_nb.errors import Cancelled
 from durable_nb.history.calls import Ask, difference
 from durable_nb.history.events import ANSWERS, ASKS, CODE, ENDINGS, Cancelling, Row
-from durable_nb.history.wire import event_of
+from durable_nb.history.wire import KINDS, event_of
 from durable_nb.where import calling_line
 
 
@@ -84,7 +85,8 @@ class Cursor:
         self.closed: BaseException | None = None
         self.closed_line = ""
         self._forks: list[int] | None = None  # where they are; a run has them from its birth on or never
-        self._pass_bookkeeping()
+        with suppress(mismatch.Mismatch):  # the code meets it with its first ask
+            self._pass_bookkeeping()
 
     @property
     def is_replaying(self) -> bool:
@@ -290,6 +292,8 @@ class Cursor:
         """Past a row that is no ask. Of what was given up, the code must have given it up by now."""
         if row.kind == "drop":
             self._meet_drop(row)
+        elif row.kind not in KINDS:
+            self.close(mismatch.found_unknown(row, self.rows, calling_line()))
         self.position += 1
 
     def _meet_drop(self, row: Row) -> None:

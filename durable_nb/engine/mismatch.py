@@ -50,6 +50,12 @@ def found_drop(row: e.Row, rows: Sequence[e.Row], line: str) -> Mismatch:
     return Mismatch(row.seq, sentence, _columns(rows, row.seq, "(the flow still holds it)"), line)
 
 
+def found_unknown(row: e.Row, rows: Sequence[e.Row], line: str) -> Mismatch:
+    """The log has something that this version cannot know the meaning of; to pass it by might do things twice."""
+    sentence = f"event {row.seq} is of a kind that this version of durable_nb does not know: {row.kind!r}; upgrade it"
+    return Mismatch(row.seq, sentence, _columns(rows, row.seq, "(unknown)"), line)
+
+
 def found_extra(row: e.Row, ask: Ask, rows: Sequence[e.Row], line: str) -> Mismatch:
     """The code asks for something new where it had been waiting."""
     sentence = f"the flow does not fit its history: it asks for {_of_ask(ask)} where event {row.seq} answers a wait"

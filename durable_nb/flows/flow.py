@@ -93,7 +93,7 @@ class Flow(Generic[P, R]):
         if turn_or_none() is not None:
             raise NotInFlow(f"schedule works outside flows, at {calling_line()}; do it in a step")
         host = current_host()
-        made = Schedule(host.timetable.put(self, args, kwargs, spec, id, tz, misfire).id, host.timetable)
+        made = Schedule(host.timetable.put(self, args, kwargs, spec, id, tz, misfire).id, host)
         host.look()
         return made
 

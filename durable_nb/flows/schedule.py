@@ -7,14 +7,14 @@ from zoneinfo import ZoneInfo
 
 from durable_nb.durations import as_datetime, seconds
 from durable_nb.errors import BadOption, UnknownSchedule
-from durable_nb.flows.host import Timetable, current_host
+from durable_nb.flows.host import Host, current_host
 from durable_nb.flows.run import checked_id
 from durable_nb.stores.shapes import ScheduleRecord
 
 MISFIRES = ("skip", "one", "all")
 GRACE = 60.0  # seconds by which a tick that is to be skipped when missed may be late
-_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
-_DAYS = "sun mon tue wed thu fri sat".split()
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 _FIELDS: tuple[tuple[str, int, int, list[str]], ...] = (
     ("minute", 0, 59, []),
     ("hour", 0, 23, []),
@@ -145,16 +145,16 @@ def checked_schedule_id(id: object) -> str:
 class Schedule:
     """A flow that is started again and again: `schedules["nightly"]`."""
 
-    __slots__ = ("_timetable", "id")
+    __slots__ = ("_host", "id")
 
-    def __init__(self, id: str, timetable: Timetable) -> None:
+    def __init__(self, id: str, host: Host) -> None:
         self.id = id
-        self._timetable = timetable
+        self._host = host
 
     @property
     def record(self) -> ScheduleRecord:
         """As it is in the log now."""
-        return self._timetable.record(self.id)
+        return self._host.timetable.record(self.id)
 
     @property
     def next(self) -> datetime | None:
@@ -164,15 +164,16 @@ class Schedule:
 
     def pause(self) -> None:
         """It starts nothing until `resume()`."""
-        self._timetable.pause(self.id)
+        self._host.timetable.pause(self.id)
 
     def resume(self) -> None:
         """It goes on with its next tick; what was missed while it was paused stays missed."""
-        self._timetable.resume(self.id)
+        self._host.timetable.resume(self.id)
+        self._host.look()
 
     def delete(self) -> None:
         """It starts nothing any more; the runs it has started stay."""
-        self._timetable.delete(self.id)
+        self._host.timetable.delete(self.id)
 
     def __repr__(self) -> str:
         return f"<schedule {self.id!r}>"
@@ -182,12 +183,12 @@ class Schedules:
     """The schedules of the open log: iterable, and `schedules["nightly"]` is one."""
 
     def __getitem__(self, id: str) -> Schedule:
-        timetable = current_host().timetable
-        return Schedule(timetable.record(id).id, timetable)
+        host = current_host()
+        return Schedule(host.timetable.record(id).id, host)
 
     def __iter__(self) -> Iterator[Schedule]:
-        timetable = current_host().timetable
-        return (Schedule(record.id, timetable) for record in timetable.records())
+        host = current_host()
+        return (Schedule(record.id, host) for record in host.timetable.records())
 
     def __len__(self) -> int:
         return len(current_host().timetable.records())

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from durable_nb.codec import chunks as pieces
-from durable_nb.errors import BadOption, Corrupt
+from durable_nb.errors import BadOption, Corrupt, Refused
 from durable_nb.flows.code import references
 from durable_nb.flows.values import Values
 from durable_nb.history.events import Row
@@ -18,6 +18,7 @@ from durable_nb.stores.protocol import Store
 from durable_nb.stores.shapes import CodeRecord, Mail, OutputRecord, RunRecord
 
 FORMAT = 1
+_TRIES = 20
 _TOLD = ("signal", "returned", "raised")  # mail that is worth something elsewhere
 _ALWAYS = (2020, 1, 1, 0, 0, 0)  # the same run gives the same file
 
@@ -65,9 +66,9 @@ class Parcel(NamedTuple):
 
 def pack(values: Values, store: Store, record: RunRecord, path: str | os.PathLike[str]) -> None:
     """Write the file; it is there whole or not at all. What is not trusted here is not signed either."""
+    record, rows, letters = _as_one(store, record)
     about = About(FORMAT, store.log().uid, *(getattr(record, name) for name in About.__struct_fields__[2:]))
-    rows = store.history(record.key)
-    mail = [one for one in store.mail(record.key) if one.kind in _TOLD]
+    mail = [one for one in letters if one.kind in _TOLD]
     codes = _codes(store, record)
     payloads: list[Payload] = []
     parts: dict[str, bytes] = {
@@ -87,6 +88,16 @@ def pack(values: Values, store: Store, record: RunRecord, path: str | os.PathLik
     parts["payloads.jsonl"] = _lines(payloads)
     parts["seal"] = values.seal(_digest(parts)).encode() if values.is_trusted else b""
     _write(Path(path), parts)
+
+
+def _as_one(store: Store, record: RunRecord) -> tuple[RunRecord, list[Row], list[Mail]]:
+    """Row, history and mail of the run as they were at one moment: nothing has moved while they were read."""
+    for _ in range(_TRIES):
+        before, letters = store.run_by_key(record.key), store.mail(record.key)
+        rows = store.history(record.key)
+        if before is not None and before == store.run_by_key(record.key) and letters == store.mail(record.key):
+            return before, rows, letters
+    raise Refused(f"run {record.id!r} changes all the time, or is gone; pause it, then export it")
 
 
 def unpack(path: str | os.PathLike[str]) -> Parcel:

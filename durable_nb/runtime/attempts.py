@@ -84,6 +84,7 @@ def _attempt(lease: Lease, row: Row, use: Use, number: int) -> Row | None:
     record = lease.record
     here = StepPlace(record.id, record.uid, record.execution, row.seq, use.step.name, number, lease.recall)
     here.sink = lease.sink
+    lease.here = here
     before = _look(use)
     token = place.set(here)
     try:
@@ -101,7 +102,7 @@ def _attempt(lease: Lease, row: Row, use: Use, number: int) -> Row | None:
     else:
         answer = _returned(lease, row, use, number, value)
     finally:
-        lease.step_since = 0.0
+        lease.step_since, lease.here = 0.0, None
         place.reset(token)
     if before is not None and _look(use) != before:
         _park_changed(lease, row, use)

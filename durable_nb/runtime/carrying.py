@@ -55,13 +55,12 @@ class Carrying:
                 if lease.has_ended:
                     self._workers.forget(record.key)
             except MailArrived:
-                record, log = record._replace(mail=shared.newest_mail(record.key)), ()
                 is_kept = can_go_on(lease)
-                if is_kept:
-                    lease.renew(record)
-                else:
+                if not is_kept:
                     close(lease)
-                    lease = None
+                    self._workers.post(record, lease.leftovers())
+                record, log = record._replace(mail=shared.newest_mail(record.key)), ()
+                lease = lease.renew(record) if is_kept else None
                 continue
             except LeaseLost:
                 _logger.info("run %r was taken over by another process", record.id)
@@ -106,6 +105,14 @@ class Carrying:
     def _deliver(self, run: int, answer: Mail) -> bool:
         lease = self.leases.get(run)
         return lease is not None and lease.deliver(answer)
+
+    def heed(self) -> None:
+        """Tell steps on their flow's own thread that their run is being cancelled; that thread looks only afterwards."""
+        for lease in list(self.leases.values()):
+            here = lease.here
+            if here is not None and lease.was_told:
+                mails = self._shared.store.mail(lease.record.key, lease.inbox.read_to)
+                here.stop.is_set = here.stop.is_set or any(mail.kind == "cancel" for mail in mails)
 
     def flush_output(self) -> None:
         for lease in list(self.leases.values()):

@@ -28,7 +28,6 @@ from durable_nb.runtime.given import Given, given_of, options_of, policy, with_p
 from durable_nb.stores.protocol import Store
 from durable_nb.stores.shapes import CodeRecord, RunRecord
 
-
 _logger = logging.getLogger("durable_nb.definitions")
 
 

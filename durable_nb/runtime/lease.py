@@ -16,6 +16,7 @@ import msgspec
 from durable_nb.engine.cursor import Suspended
 from durable_nb.engine.turn import Turn
 from durable_nb.errors import LogError
+from durable_nb.flows.place import StepPlace
 from durable_nb.history import wire
 from durable_nb.history.events import ENDINGS, Cancelling, Row, Started
 from durable_nb.history.summary import effective, started_of
@@ -72,6 +73,7 @@ class Lease:
         self._answers_since = 0.0
         self._takes_answers = True
         self.pending_since = 0.0
+        self.here: StepPlace | None = None  # of the step that runs in place now
         self.step_since = 0.0  # monotonic time at which a step in place began, 0 when none runs
         self.lock = threading.Lock()
         self.nudge = threading.Event()
@@ -81,7 +83,7 @@ class Lease:
         if record.mail:
             self.look()  # no commit will tell of what came before the claim
 
-    def renew(self, record: RunRecord) -> None:
+    def renew(self, record: RunRecord) -> "Lease":
         """The same run, leased again, and nobody has written to its history since: everything known stays."""
         self.record, self.mail_known = record, record.mail
         self.waits, self.wake_at, self.ending = (), None, None
@@ -90,6 +92,7 @@ class Lease:
         self._takes_answers = True
         if record.mail > self.inbox.read_to:
             self.look()
+        return self
 
     # writing
 
@@ -97,8 +100,9 @@ class Lease:
         """Write the pending answer and one plain row: `commit` at the price of a step."""
         with self.lock:
             pending = self.pending
-            if len(pending) <= 1 and not self.pending_mail and not (pending and b'"codec":' in pending[0].data):
-                rows = [*pending, row]  # no payloads, no mail
+            is_plain = len(pending) <= 1 and not self.pending_mail and not self.pending_work
+            if is_plain and not (pending and b'"codec":' in pending[0].data):
+                rows = [*pending, row]  # no payloads, no mail, no work that is done with
                 mark = self.shared.store.append(self.record.key, self.record.lease, self.mail_known, rows)
                 self.pending = []
                 self.log += rows
@@ -209,18 +213,17 @@ class Lease:
 
     def release(self, rows: Sequence[Row], release: Release, **more: Any) -> None:
         """Write what is left and give the lease back; MailArrived when the code would wait although it has mail."""
-        with self.lock:
-            if self.answers and release.status == "waiting":
-                raise MailArrived
-            self._takes_answers = False
         while True:
             try:
+                with self.lock:
+                    self._takes_answers = bool(self.answers) and release.status == "waiting"
+                if self._takes_answers:
+                    raise MailArrived
                 self.commit(rows, release=release, **more)
                 self.has_ended = release.status in ENDINGS
                 break
             except MailArrived:
                 if release.status == "waiting":
-                    self._takes_answers = True
                     self.flush()  # or the answer that was to ride were lost with this turn, and its step would run again
                     self.flush_output()
                     raise

@@ -83,6 +83,7 @@ class Runtime:
 
     def heed(self) -> None:
         self.workers.heed()
+        self.carrying.heed()
 
     def look_after(self) -> bool:
         """Free what dead owners held, or queues let in by now; give back what could not be given back. True when anything was."""
@@ -122,6 +123,11 @@ class Runtime:
         except LogError as error:
             _logger.warning("the last output was not written: %s", error)
         self.shared.store.retire(self.owner, self.shared.now())
+
+    def abandon(self) -> None:
+        """End what would go on by itself, and write nothing."""
+        self.stop_watching()
+        self.workers.abandon()
 
     def stop_watching(self) -> None:
         """End the two background threads, and let the code go that waits in memory."""

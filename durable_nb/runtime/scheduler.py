@@ -117,9 +117,7 @@ class Timetable:
         named = self._log.values.take_arguments(wire.decode_value(due.arguments), due.id, 0, "schedule", what)
         args, kwargs = flow.arguments.call_form(named)
         options: StartOptions = flow.options_._replace(delay=0.0)
-        return new_run(
-            self._log, Begin(flow, None, args, kwargs, options), run_id(due.id, tick), token(16).hex(), now
-        )
+        return new_run(self._log, Begin(flow, None, args, kwargs, options), run_id(due.id, tick), token(16).hex(), now)
 
     def _change(self, id: str, change: Callable[[ScheduleRecord], ScheduleRecord]) -> None:
         """Put something else in its place; again when it has been fired meanwhile."""

@@ -125,6 +125,14 @@ class Workers:
         for answer in answers:
             self._errands.post(record, answer)
 
+    def abandon(self) -> None:
+        """Begin nothing new and wait for nobody."""
+        with self._lock:
+            self._is_stopping = True
+            self._jobs.clear()
+            self._news.notify_all()
+        self._errands.stop()
+
     def stop(self, deadline: float) -> None:
         """Begin nothing new; tell what runs, and let it end until the (monotonic) deadline."""
         with self._lock:

@@ -121,12 +121,23 @@ def _in_lane(ask: Ask, queue: str, tag: str, who: Claimant, now: float, count: i
         if below is None:
             break
         priority = below
-        keys = 0
-        for key, turn in ask(SQL["lane_keys"], (queue, tag, priority)):
-            parameters = (queue, tag, priority, key, now, who.owner, IDLE, count)
-            rows = ask(SQL["lane_work"], parameters)
-            found += [(WorkRecord._make(row), turn) for row in rows]
-            keys += bool(rows)
-            if keys == count:
-                break
+        keys = ask(SQL["lane_keys"], (queue, tag, priority))
+        lane = (queue, tag, priority)
+        first = _of_keys(ask, lane, keys, who, now, count, 1) if len(keys) >= count else []
+        found += first if len(first) == count else _of_keys(ask, lane, keys, who, now, count, count)
+    return found
+
+
+def _of_keys(
+    ask: Ask, lane: tuple[str, str, int], keys: list[tuple[Any, ...]], who: Claimant, now: float, count: int, most: int
+) -> list[tuple[WorkRecord, int]]:
+    """Work of the first `count` keys that have any, at most so much of each."""
+    found: list[tuple[WorkRecord, int]] = []
+    having = 0
+    for key, turn in keys:
+        rows = ask(SQL["lane_work"], (*lane, key, now, who.owner, IDLE, most))
+        found += [(WorkRecord._make(row), turn) for row in rows]
+        having += bool(rows)
+        if having == count:
+            break
     return found

@@ -157,7 +157,9 @@ class Owners:
 
         def work(connection: Connection) -> int:
             while True:
-                found = connection.execute(SQL["register"], (os.getpid(), platform.node(), label, now, tagged)).fetchall()
+                found = connection.execute(
+                    SQL["register"], (os.getpid(), platform.node(), label, now, tagged)
+                ).fetchall()
                 key = int(found[0][0])
                 # Locked before the row can be seen, or others would take the owner for dead.
                 if key in taken or self._locks.take(key):

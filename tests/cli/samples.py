@@ -21,6 +21,16 @@ def cli_pickled(day: date) -> date:
     return day
 
 
+@step(tag="gpu")
+def cli_train(name: str) -> str:
+    return name
+
+
+@flow
+def cli_tagged(name: str) -> str:
+    return cli_train(name)
+
+
 @flow
 def cli_bill(items: list[str]) -> float:
     return sum(cli_price(item) for item in items)

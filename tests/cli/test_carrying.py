@@ -11,7 +11,7 @@ import pytest
 from durable_nb import connect
 from durable_nb.cli.carrying import RUN_KEYS
 from tests.cli.conftest import Shell, durable, ended
-from tests.cli.samples import cli_bill, cli_waiting
+from tests.cli.samples import cli_bill, cli_tagged, cli_waiting
 
 SHOP = """
 import os, signal
@@ -189,6 +189,16 @@ def test_worker_carries_what_is_due_and_ends_when_idle(folder: Path, shell: Shel
     assert first == f"worker {os.getpid()} carries {path} with 2 carriers and 2 workers"
     assert last.endswith("20 completed")
     assert shell("ls", "--json").json["totals"] == {"completed": 20, "waiting": 1}
+
+
+def test_a_worker_with_tags_takes_their_steps_too(folder: Path, shell: Shell) -> None:
+    with connect(folder / "shop.durable.db", carriers=0):
+        cli_tagged["t"].start("model")
+    quick = ("worker", "--until-idle", "--durability", "process")
+    assert shell(*quick).code == 0
+    assert "waits for a worker with tag `gpu`" in shell("why", "t").out
+    assert shell(*quick, "--tags", "tpu, gpu").code == 0
+    assert shell("ls", "--json").json["totals"] == {"completed": 1}
 
 
 @pytest.mark.slow

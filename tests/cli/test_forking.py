@@ -96,6 +96,16 @@ def test_a_tree_is_drawn(app: App, shell: Shell) -> None:
     assert [(run["id"], run["parent"]) for run in found["runs"]] == [("a", None), ("a/2", "a")]
 
 
+def test_a_run_shows_its_version_and_its_origin(app: App, shell: Shell) -> None:
+    cli_waiting.options(version="v7")["a"].start()
+    run_until_idle(app)
+    assert shell("fork", "a", "--id", "b").code == 0
+    said = shell("show", "b").out
+    assert "cli_waiting, version v7" in said
+    assert "forked from  a" in said
+    assert shell("show", "b", "--json").json["origin"] == "a"
+
+
 def test_a_bill_has_no_children(app: App, shell: Shell) -> None:
     cli_bill["a"](["tea"])
     assert shell("tree", "a").out == "a  cli_bill  completed\n"

@@ -45,6 +45,7 @@ def test_what_ended_longer_ago_goes_and_its_id_says_so(bill: Any, durable_app: A
         lambda: bill["old"].result(),
         lambda: bill["old"](1),
         lambda: bill["old"].start(1),
+        lambda: bill.start_many([("old", (1,))]),
     ):
         with pytest.raises(ResultExpired, match=r"run 'old' completed at .* and was pruned at .*UTC"):
             ask()

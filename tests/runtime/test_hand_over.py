@@ -70,3 +70,38 @@ def test_the_answer_is_in_the_log_while_the_flow_is_busy(app: App) -> None:
     _go_on.set()
     assert run.result(PATIENCE) == 5
     assert app.store.mail(record.key) == []
+
+
+@flow
+def one_then_busy() -> int:
+    number = beside.spawn(5).result()
+    hold()
+    return number
+
+
+def test_the_work_of_an_answer_is_gone_as_soon_as_the_answer_is_in_the_log(app: App) -> None:
+    run = one_then_busy["a"].start()
+    record = app.store.run("a")
+    assert record is not None
+    while not any(row.name == "hold" for row in app.store.history(record.key)):
+        assert run.status in ("pending", "running")
+    assert app.store.work(record.key) == []
+    _go_on.set()
+    assert run.result(PATIENCE) == 5
+
+
+def test_an_answer_that_comes_while_the_thread_is_given_back_is_not_lost(app: App) -> None:
+    for number in range(40):
+        assert pairs[f"r{number}"].start(number).result(PATIENCE) == [number, 49.0]
+    assert app.store.counts() == {"completed": 40}
+
+
+@step
+def slowly(number: int) -> float:
+    _done.wait(number / 1000)  # about as long as a thread waits in place: the answer meets the suspension
+    return number
+
+
+@flow
+def pairs(number: int) -> list[float]:
+    return gather(slowly.spawn(number), slowly.spawn(49.0)).result()

@@ -82,7 +82,7 @@ def test_tags_add_to_what_a_process_takes(tmp_path: Path, tags: tuple[str, ...],
     assert sorted(DONE) == sorted("p" + takes)
 
 
-def test_a_retried_step_keeps_its_tag_and_the_options_of_its_call(tmp_path: Path) -> None:
+def test_s13_39_a_retried_step_keeps_its_tag_and_the_options_of_its_call(tmp_path: Path) -> None:
     clock = FakeClock()
 
     @step
@@ -145,7 +145,7 @@ def test_the_steps_of_a_session_are_done_by_one_process(tmp_path: Path) -> None:
             assert run.result(1) == ["A", "B", "C"]
 
 
-def test_a_session_goes_on_at_once_when_its_process_is_dead(tmp_path: Path) -> None:
+def test_s13_38_a_session_goes_on_at_once_when_its_process_is_dead(tmp_path: Path) -> None:
     clock, learn = FakeClock(), training(session="chat-1")
     with opened(tmp_path, clock) as second:
         with opened(tmp_path, clock) as first:
@@ -184,7 +184,7 @@ def test_a_busy_session_is_not_idle_however_long_its_step_takes(tmp_path: Path) 
         assert run_to_end(first, run) == ["a", "b"]
 
 
-def test_tag_and_session_must_both_fit(tmp_path: Path) -> None:
+def test_s13_39_tag_and_session_must_both_fit(tmp_path: Path) -> None:
     clock = FakeClock()
 
     @step(session="chat-1")

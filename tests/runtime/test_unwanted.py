@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from durable_nb import connect, current_step, flow, race, runs, step, timer
+from durable_nb import RunCancelled, connect, current_step, flow, race, runs, sleep, step, timer
 
 PATIENCE = 60.0
 SOON = 1.5  # seconds: one, and what a thread may have to wait for its turn on a busy machine
@@ -124,3 +124,34 @@ def test_step_that_is_given_up_before_a_worker_is_free_never_begins(tmp_path: Pa
         assert leaving["c"].start("c").result(PATIENCE) > 0
         assert ended["c"].wait(PATIENCE)
     assert not began["b"].is_set()
+
+
+@step(name="unwanted.listens")
+def listens() -> str:
+    _listening.set()
+    until = time.monotonic() + PATIENCE
+    while not current_step().cancelled:
+        assert time.monotonic() < until, "nobody told the step"
+    return "heard"
+
+
+@flow(name="unwanted.in_place")
+def in_place() -> str:
+    heard = listens()
+    sleep("1h")
+    return heard
+
+
+_listening = threading.Event()
+
+
+def test_a_step_on_the_thread_of_its_flow_hears_of_a_cancel(tmp_path: Path) -> None:
+    _listening.clear()
+    with connect(tmp_path / "log.db") as app:
+        run = in_place["a"].start()
+        assert _listening.wait(PATIENCE)
+        run.cancel("enough")
+        with pytest.raises(RunCancelled, match="enough"):
+            run.result(PATIENCE)
+        returned = [row for row in app.store.history(app.store.run("a").key) if row.kind == "returned"]
+        assert [row.data for row in returned] == [b'{"json":"heard"}']

@@ -1,95 +1,162 @@
-"""Run one flow of the shop, killed at every commit in turn, and report what each restart made of it.
+"""Run flows of the crash matrix, killed at every commit in turn, and report what each restart made of them.
 
-`python -m tests.scenarios.crashes FLOW FOLDER` prints one JSON document. It forks a fresh process for every case, before
-any log is open, so that a case costs milliseconds and every kill is a real one.
+`python -m tests.scenarios.crashes FOLDER FLOW…` prints one JSON document for each flow. It forks a fresh process for
+every life, before any log is open, so that a case costs milliseconds and every kill is a real one. Lives mostly wait, so
+several cases live side by side.
 """
 
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+import threading
+import traceback
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from durable_nb import connect, runs
+from durable_nb import Run, connect, runs
+from durable_nb.flows import registry
+from durable_nb.flows.flow import Flow
 from durable_nb.stores import database
+from durable_nb.testing import replay
 from tests.scenarios import shop
+from tests.scenarios.families import FAMILIES
+from tests.scenarios.language import LANGUAGE
+
+WHENS = ("before commit", "after commit")
+SIDE_BY_SIDE = 4
+MORE = 2  # commits beyond those counted: threads do not always write in the same pieces
+FLOWS = [*shop.FLOWS, *LANGUAGE, *FAMILIES]
+
+
+class Case(NamedTuple):
+    """A flow, and where its first life ends; at number 0 nowhere."""
+
+    flow: str
+    when: str
+    number: int
+
+    @property
+    def folder(self) -> str:
+        return f"{self.flow}-{self.when[:7]}-{self.number}".replace(" ", "_")
 
 
 def main() -> None:
-    name, folder = sys.argv[1], Path(sys.argv[2])
-    report: dict[str, Any] = {"flow": name, "cases": []}
-    report["plain"] = case(folder / "plain", name)
-    for when in ("before commit", "after commit"):
-        for number in range(1, 200):
-            found = case(folder / f"{when[:5]}-{number}".strip(), name, kill_commit=(number, when))
-            if not found["was_killed"]:
-                break
-            report["cases"].append({"when": when, "number": number, **found})
-    for number in range(1, 50):
-        found = case(folder / f"between-{number}", name, kill_between=number)
-        if not found["was_killed"]:
-            break
-        report["cases"].append({"when": "between", "number": number, **found})
-    print(json.dumps(report))
+    folder, names = Path(sys.argv[1]), sys.argv[2:]
+    plain = side_by_side(folder, [Case(name, "plain", 0) for name in names])
+    cases = [
+        Case(name, when, number)
+        for name in names
+        for when, most in counted(folder, name).items()
+        for number in range(1, most + 1)
+    ]
+    found = side_by_side(folder, cases)
+    for name in names:
+        killed = [each for each in found if each["flow"] == name and each["was_killed"]]
+        print(json.dumps({"flow": name, "plain": next(p for p in plain if p["flow"] == name), "cases": killed}))
 
 
-def case(folder: Path, name: str, kill_commit: tuple[int, str] | None = None, kill_between: int = 0) -> dict[str, Any]:
-    """One life that may be killed, then another one; what was in the log and the ledger after each."""
-    folder.mkdir(parents=True)
-    os.environ["LEDGER"] = str(folder / "ledger.txt")
-    shop.LEDGER = folder / "ledger.txt"
-    shop.LEDGER.touch()
-    status = in_child(lambda: live(folder, name, kill_commit, kill_between))
-    was_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-    if not was_killed and status != 0:
-        raise SystemExit(f"the first life of {name} ended with {status}, see {folder}")
-    found: dict[str, Any] = {"was_killed": was_killed, "first": {"ledger": ledger(), "answered": answered(folder)}}
-    if was_killed:
-        status = in_child(lambda: live(folder, name, None, 0))
+def counted(folder: Path, name: str) -> dict[str, int]:
+    """How many moments there were to be killed at."""
+    commits, betweens = json.loads((folder / Case(name, "plain", 0).folder / "counts.json").read_text())
+    return {**dict.fromkeys(WHENS, commits + MORE), "between": betweens}
+
+
+def side_by_side(folder: Path, cases: Iterable[Case]) -> list[dict[str, Any]]:
+    """Live every case, several at a time, each in a process of its own."""
+    waiting, living, found = list(reversed(list(cases))), dict[int, Case](), []
+    while waiting or living:
+        while waiting and len(living) < SIDE_BY_SIDE:
+            one = waiting.pop()
+            living[begun(lambda one=one: lived(folder / one.folder, one))] = one
+        pid, status = os.wait()
+        one = living.pop(pid)
         if status != 0:
-            raise SystemExit(f"the second life of {name} ended with {status}, see {folder}")
-    found["second"] = {"ledger": ledger(), "answered": answered(folder)}
-    found["result"] = (folder / "result.txt").read_text()
+            raise SystemExit(f"{one} ended with {status}, see {folder / one.folder}")
+        found.append(json.loads((folder / one.folder / "case.json").read_text()))
     return found
 
 
-def live(folder: Path, name: str, kill_commit: tuple[int, str] | None, kill_between: int) -> None:
-    flow, args = shop.FLOWS[name]
-    shop.KILL_BETWEEN, shop._betweens = kill_between, 0
-    if kill_commit is not None:
-        kill_at(*kill_commit)
+def lived(folder: Path, one: Case) -> None:
+    """One life that may be killed, then another one; what was in the log and the ledger after each."""
+    folder.mkdir(parents=True)
+    shop.LEDGER = folder / "ledger.txt"
+    shop.LEDGER.touch()
+    status = os.waitpid(begun(lambda: live(folder, one)), 0)[1]
+    was_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+    if not was_killed and status != 0:
+        raise SystemExit(f"the first life of {one} ended with {status}, see {folder}")
+    found: dict[str, Any] = {**one._asdict(), "was_killed": was_killed}
+    found["first"] = {"ledger": ledger(), "answered": answered(folder)}
+    if was_killed:
+        status = os.waitpid(begun(lambda: live(folder, Case(one.flow, "plain", 0))), 0)[1]
+        if status != 0:
+            raise SystemExit(f"the second life of {one} ended with {status}, see {folder}")
+    found["second"] = {"ledger": ledger(), "answered": answered(folder)}
+    found["result"] = (folder / "result.txt").read_text()
+    (folder / "case.json").write_text(json.dumps(found))
+
+
+def live(folder: Path, one: Case) -> None:
+    """Drive the flow to its end, or until the process dies; every history must fit the code then."""
+    shop.KILL_BETWEEN, shop._betweens = one.number if one.when == "between" else 0, 0
+    commits = kill_at(one.number, one.when)
     with connect(folder / "log.durable.db", durability="process") as app:
-        try:
-            begun = app.store.run("r") is not None
-            result = runs["r"].result(30) if begun else flow["r"](*args)
-        except Exception as error:
-            result = f"{type(error).__name__}: {error}"
-        (folder / "result.txt").write_text(repr(result))
+        result = drive(one.flow)
+        for run in runs():
+            path = folder / "frozen.json"
+            run.freeze(path)
+            replay(path, flow_of(run))
+        left = app.store.next_due()
+        assert left is None, f"something is still due when all is over: {left}"
+    (folder / "result.txt").write_text(repr(result))
+    (folder / "counts.json").write_text(json.dumps([commits[WHENS[0]], shop._betweens]))
 
 
-def kill_at(number: int, when: str) -> None:
-    """The process dies at its `number`-th commit."""
-    counts = {"before commit": 0, "after commit": 0}
+def flow_of(run: Run) -> Flow[..., Any]:
+    found = registry.lookup("flow", run.record.flow)
+    assert isinstance(found, Flow)
+    return found
+
+
+def drive(name: str) -> Any:
+    """Start the flow, or find it begun, and do what its user does."""
+    if name not in shop.FLOWS:
+        return {**LANGUAGE, **FAMILIES}[name]()
+    flow, args = shop.FLOWS[name]
+    try:
+        return flow["r"](*args)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def kill_at(number: int, when: str) -> dict[str, int]:
+    """The process dies at its `number`-th commit; the commits so far."""
+    counts, lock = dict.fromkeys(WHENS, 0), threading.Lock()
 
     def point(now: str) -> None:
-        counts[now] += 1
-        if now == when and counts[now] == number:
-            os.kill(os.getpid(), signal.SIGKILL)
+        with lock:
+            counts[now] += 1
+            if now == when and counts[now] == number:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     database.crash_point = point
+    return counts
 
 
-def in_child(life: Callable[[], None]) -> int:
+def begun(life: Callable[[], None]) -> int:
+    """A process that lives this life; its id."""
     sys.stdout.flush()
     pid = os.fork()
     if pid:
-        return os.waitpid(pid, 0)[1]
+        return pid
     code = 1
     try:
         life()
         code = 0
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stderr.flush()
         os._exit(code)
@@ -108,17 +175,22 @@ def answered(folder: Path) -> list[str]:
 
     connection = sqlite.connect(path)
     try:
-        rows = connection.execute(
-            "select run.uid, answer.ref from event answer join run on run.key = answer.run "
-            "where answer.kind in ('returned', 'raised') "
-            "union select run.uid, inbox.ask from inbox join run on run.key = inbox.run "
-            "where inbox.kind in ('returned', 'raised')"
-        ).fetchall()
+        rows = connection.execute(ANSWERED).fetchall()
     except sqlite.OperationalError:
         rows = []  # killed before the tables were there
     finally:
         connection.close()
-    return [f"{uid}/1/{ask}" for uid, ask in rows]
+    return [f"{uid}/{execution}/{ask}" for uid, execution, ask in rows]
+
+
+ANSWERED = """
+select run.uid, 1 + (select count(*) from event c where c.run = run.key and c.kind = 'continued' and c.seq < answer.ref),
+       answer.ref
+from event answer join run on run.key = answer.run where answer.kind in ('returned', 'raised')
+union
+select run.uid, run.execution, inbox.ask from inbox join run on run.key = inbox.run
+where inbox.kind in ('returned', 'raised')
+"""
 
 
 if __name__ == "__main__":

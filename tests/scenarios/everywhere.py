@@ -13,7 +13,16 @@ from durable_nb import Run, connect, current_step, runs, step
 from durable_nb.app import App
 from durable_nb.client import ENDED
 from durable_nb.errors import LogError
-from durable_nb.testing import CrashPoint, FakeClock, SimulatedCrash, abandon, crash_at, replay, run_to_end, run_until_idle
+from durable_nb.testing import (
+    CrashPoint,
+    FakeClock,
+    SimulatedCrash,
+    abandon,
+    crash_at,
+    replay,
+    run_to_end,
+    run_until_idle,
+)
 
 WHENS = ("before commit", "after commit")
 LIVES = 400  # more commits than any scenario has

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -162,7 +163,7 @@ def _strayed(spans: list[Span], killed: dict[int, float]) -> list[str]:
     order = sorted(spans, key=lambda span: span.begin)
     return [
         f"the session went from {a.pid} to {b.pid}"
-        for a, b in zip(order, order[1:], strict=False)
+        for a, b in pairwise(order)
         if a.pid != b.pid and not (a.pid in killed and killed[a.pid] <= b.begin)
     ]
 

@@ -182,7 +182,12 @@ def test_starts_of_that_turn_happen_and_open_asks_are_cancelled(tmp_path: Path) 
         leaves_open["r"].start()
         found = ended(app)
         run_until_idle(app)
-        return [found, runs["free"].result(), runs["late"].result(), runs["child"].status if "child" in ids(app) else None]
+        return [
+            found,
+            runs["free"].result(),
+            runs["late"].result(),
+            runs["child"].status if "child" in ids(app) else None,
+        ]
 
     lived = everywhere(leaves_open, drive, tmp_path)
     assert lived.result[:3] == ["second", "free", "late"]
@@ -219,7 +224,9 @@ def test_an_answer_of_the_first_execution_does_not_reach_the_second(durable_app:
 
 
 def test_the_next_execution_has_the_newest_code(durable_app: App) -> None:
-    source = "def endless(n=1):\n    signal('go').result()\n    if n < 2:\n        continue_as_new(n + 1)\n    return {!r}\n"
+    source = (
+        "def endless(n=1):\n    signal('go').result()\n    if n < 2:\n        continue_as_new(n + 1)\n    return {!r}\n"
+    )
 
     def define(word: str) -> Any:
         space: dict[str, Any] = {"signal": signal, "continue_as_new": continue_as_new, "__name__": "__main__"}
@@ -228,7 +235,7 @@ def test_the_next_execution_has_the_newest_code(durable_app: App) -> None:
         text = source.format(word)
         name = f"<cell {word}>"
         linecache.cache[name] = (len(text), None, text.splitlines(True), name)
-        exec(compile(text, name, "exec"), space)  # noqa: S102 - a cell of a notebook
+        exec(compile(text, name, "exec"), space)
         return flow(name="executions.endless")(space["endless"])
 
     first = define("old")

@@ -440,3 +440,22 @@ def test_a_crash_leaves_a_whole_fork_or_none(tmp_path: Path, durable_clock: Fake
                 run_until_idle(app)
                 assert runs["b"].result() == [10, 18, 100_000]
     assert seen == {True, False}
+
+
+def test_forks_of_every_event_end_where_threads_carry_them(tmp_path: Path) -> None:
+    @step(timeout="30s")
+    def work(number: int) -> int:
+        return number * 2
+
+    @flow
+    def fan(width: int) -> int:
+        found = gather(work.spawn(number) for number in range(width)).result()
+        return sum(found) + int(signal("go", int).result())
+
+    with connect(tmp_path / "fan.durable.db", durability="process"):
+        run = fan["a"].start(20)
+        run.signal("go", 1)
+        assert run.result(timeout=30) == 381
+        made = [run.fork(at, signals="copy").start() for at in range(1, len(run.history) - 1)]
+        assert {fork.result(timeout=30) for fork in made} == {381}
+        assert len(run.forks) == len(made) >= 42

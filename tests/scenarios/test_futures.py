@@ -8,7 +8,7 @@ import pytest
 from durable_nb import NotInFlow, StepFailed, connect, flow, gather, race, runs, signal, sleep, step, timer
 from durable_nb.app import App
 from durable_nb.testing import FakeClock, run_to_end, run_until_idle
-from tests.scenarios.everywhere import Failed, afetch, did, echo, ended, everywhere, fail, fits, kinds, rows_of, told
+from tests.scenarios.everywhere import Failed, afetch, did, echo, ended, everywhere, fail, fits, kinds, rows_of
 
 
 @step(name="futures.slow", delay="1h")

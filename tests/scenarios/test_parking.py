@@ -10,7 +10,6 @@ from durable_nb.app import App
 from durable_nb.flows import registry
 from durable_nb.testing import FakeClock, run_to_end, run_until_idle
 from tests.scenarios.everywhere import echo, kinds
-from tests.scenarios.test_children import leaf
 
 
 def forget(kind: str, name: str) -> None:
@@ -125,34 +124,6 @@ def test_an_unknown_flow_parks_as_no_code_and_goes_on_when_it_is_known(tmp_path:
         run_until_idle(app)
         assert runs["r"].status in ("completed", "parked")
         assert "parking.comes_back" in runs["r"].why()
-
-
-def test_an_unknown_step_stops_its_run_alone(tmp_path: Path) -> None:
-    clock = FakeClock()
-    path = tmp_path / "log.durable.db"
-
-    @step(name="parking.vanishes", delay="1h")
-    def vanishes() -> str:
-        return "done"
-
-    @flow(name="parking.uses_it")
-    def uses_it() -> Any:
-        return vanishes.spawn().result()
-
-    with connect(path, carriers=0, clock=clock) as app:
-        uses_it["r"].start()
-        run_until_idle(app)
-        app.store.database.transact(
-            lambda connection: connection.execute("delete from code where kind = 'step' and name = 'parking.vanishes'")
-        )
-    forget("step", "parking.vanishes")
-    clock.advance("2h")
-    with connect(path, carriers=0, clock=clock) as app:
-        other = leaf["other"].start("x")
-        run_until_idle(app)
-        assert other.result() == "x"
-        assert runs["r"].status in ("parked", "waiting")
-        assert "parking.vanishes" in runs["r"].why()
 
 
 def test_a_corrupt_row_of_the_new_kinds_parks_its_run_only(durable_app: App) -> None:

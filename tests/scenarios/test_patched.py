@@ -113,7 +113,11 @@ def test_every_kind_of_change_is_told_with_both_sides(durable_app: App, tmp_path
         return [echo("first"), signal("x").result(), echo("last")]
 
     run_to_end(durable_app, old["r"].start())
-    for of, says in ((swapped, "arguments were"), (shorter, "ends before event 4"), (waits_between, "the log has a step")):
+    for of, says in (
+        (swapped, "arguments were"),
+        (shorter, "ends before event 4"),
+        (waits_between, "the log has a step"),
+    ):
         with pytest.raises(AssertionError, match=says) as told:
             fits(of, "r", tmp_path)
         assert "in the log" in str(told.value)

@@ -77,7 +77,13 @@ class Order(msgspec.Struct):
 
 @flow(name="signals.typed")
 def typed(kind: str) -> Any:
-    types: dict[str, Any] = {"order": Order, "int": int, "choice": Literal["a", "b"], "list": list[int], "none": int | None}
+    types: dict[str, Any] = {
+        "order": Order,
+        "int": int,
+        "choice": Literal["a", "b"],
+        "list": list[int],
+        "none": int | None,
+    }
     return repr(signal("in", types[kind]).result())
 
 

@@ -41,6 +41,7 @@ def missing(how: str) -> Any:
     if how == "get":
         return state["nothing"]
     del state["nothing"]
+    return None
 
 
 @flow(name="state.reader")
@@ -101,7 +102,12 @@ def values() -> Any:
     first = [str(uuid4()), random().random(), now()]
     sleep("1h")
     second = [str(uuid4()), random().random(), now()]
-    return [first[0] != second[0], first[1] != second[1], (second[2] - first[2]).total_seconds(), echo(first[0]) == first[0]]
+    return [
+        first[0] != second[0],
+        first[1] != second[1],
+        (second[2] - first[2]).total_seconds(),
+        echo(first[0]) == first[0],
+    ]
 
 
 CASES: dict[str, tuple[Any, tuple[Any, ...], Any]] = {
