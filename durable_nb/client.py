@@ -9,7 +9,16 @@ import msgspec
 
 from durable_nb.chance import token
 from durable_nb.durations import as_datetime
-from durable_nb.errors import ResultExpired, RunCancelled, RunFailed, RunParked, RunPaused, UnknownRun
+from durable_nb.errors import (
+    DurableError,
+    ResultExpired,
+    RunCancelled,
+    RunFailed,
+    RunParked,
+    RunPaused,
+    UnknownCode,
+    UnknownRun,
+)
 from durable_nb.flows.children import Begin
 from durable_nb.flows.flow import Flow
 from durable_nb.flows.host import StartOptions
@@ -150,7 +159,22 @@ class Client:
 
     def obstacles(self, record: RunRecord, asked: Mapping[int, Asked]) -> dict[int, str]:
         """What has to happen first, for those asks of a waiting run where that can be said."""
-        return self._hindered(record) | self._stopped(record, asked) if record.status == "waiting" else {}
+        if record.status != "waiting":
+            return {}
+        return self._hindered(record) | self._unknown(record) | self._stopped(record, asked)
+
+    def _unknown(self, record: RunRecord) -> dict[int, str]:
+        """Steps that are free for anybody, and that neither this process nor the log knows."""
+        found: dict[int, str] = {}
+        for one in self.store.work(record.key):
+            try:
+                if one.owner is None:
+                    self.definitions.step_of(one.name, one.data)
+            except UnknownCode:
+                found[one.ask] = "a process that knows it: run its cell, or import its module,"
+            except DurableError:
+                continue  # the worker that takes it will tell
+        return found
 
     def _stopped(self, record: RunRecord, asked: Mapping[int, Asked]) -> dict[int, str]:
         """Children that the run waits for and that wait for a person."""

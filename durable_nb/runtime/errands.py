@@ -12,7 +12,7 @@ import msgspec
 
 from durable_nb.durations import spoken
 from durable_nb.engine.turn import place
-from durable_nb.errors import Corrupt, DurableError, LogClosed, LogError, StepFailed, StepTimeout
+from durable_nb.errors import Corrupt, DurableError, LogClosed, LogError, StepFailed, StepTimeout, UnknownCode
 from durable_nb.flows.place import Recall, StepPlace
 from durable_nb.flows.policy import StepOptions, next_attempt_at
 from durable_nb.flows.step import Step
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from durable_nb.runtime.loop import LoopThread
 
 _logger = logging.getLogger("durable_nb.steps")
+
+
+_UNKNOWN_FIRST, _UNKNOWN_MOST = 1.0, 60.0  # seconds until work is looked at again whose step nobody here knows
 
 
 class Job:
@@ -63,6 +66,7 @@ class Errands:
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._lock = threading.Lock()
+        self._unknown: dict[tuple[int, int], int] = {}  # how often we came to work whose step we do not know
         self._loop: LoopThread | None = None  # for async steps, from the first one on
 
     def stop(self) -> None:
@@ -91,6 +95,9 @@ class Errands:
                 raise Corrupt(f"event {row.seq} is no step any more, but {row.kind}")
             named = shared.values.take_arguments(asked.arguments, record.uid, row.seq, row.kind, f"step `{work.name}`")
             job.args, job.kwargs = step.arguments.call_form(named)
+        except UnknownCode as error:
+            self._pass_on(job, error)
+            return None
         except DurableError as error:
             if isinstance(error, LogError) and not isinstance(error, Corrupt):
                 raise  # says nothing about the step
@@ -101,6 +108,16 @@ class Errands:
                 self._leave(work)
             return None
         return job
+
+    def _pass_on(self, job: Job, error: UnknownCode) -> None:
+        """What is unknown here may be known elsewhere, or soon: free it, and come back to it later and later."""
+        work, shared = job.work, self._shared
+        key = (work.run, work.ask)
+        tries = self._unknown[key] = self._unknown.get(key, 0) + 1
+        wait = min(_UNKNOWN_FIRST * 2 ** (tries - 1), _UNKNOWN_MOST)
+        _logger.warning("step %r of run %r does not begin here: %s", work.name, job.record.id, error)
+        if shared.store.postpone_work(work, shared.now() + wait, self._untold(work), shared.now()):
+            shared.on_due(shared.now() + wait)
 
     def perform(self, job: Job) -> None:
         """Run the attempt and record what came of it."""

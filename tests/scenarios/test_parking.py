@@ -1,5 +1,6 @@
 """What the engine cannot decide by itself parks one run: the reason, the sentence, and how it goes on."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +163,30 @@ def test_mail_that_cannot_be_read_parks_its_run_only(durable_app: App) -> None:
     run_until_idle(durable_app)
     assert good.result() == 1
     assert (bad.status, bad.record.reason) == ("parked", "corrupt")
+
+
+_lock = threading.Lock()
+
+
+def test_a_step_that_nobody_knows_waits_for_somebody_who_does(durable_app: App, durable_clock: FakeClock) -> None:
+    @step(name="parking.bound")
+    def bound(number: int) -> int:
+        with _lock:  # no lock travels: the step runs only where it is defined
+            return number + 1
+
+    @flow(name="parking.asks")
+    def asks() -> Any:
+        return bound.spawn(1).result()
+
+    run = asks["r"].start()
+    durable_app.turn()
+    forget("step", "parking.bound")
+    for _ in range(3):
+        run_until_idle(durable_app)
+        durable_clock.advance(30)
+    assert run.status == "waiting"
+    assert "a process that knows it" in run.why()
+    registry.register("step", bound)
+    durable_clock.advance(60)
+    assert run_to_end(durable_app, run) == 2
+    assert kinds().count("raised") == 0
