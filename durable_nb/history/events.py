@@ -18,7 +18,6 @@ from msgspec import Raw, Struct
 from durable_nb.history.failure import Failure
 from durable_nb.history.values import Value
 
-
 ANYTHING = Raw(b"null")  # the schema of a signal that may be any value
 
 

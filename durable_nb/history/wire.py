@@ -35,13 +35,13 @@ def _shape(event: type[e.Event]) -> _Shape:
     if alone is not None:
         return _Shape(event, name, alone, next(field.type for field in fields if field.name == alone), ())
     required = [(field.name, field.type) for field in fields if field.required]
-    optional = [
-        (field.name, field.type, field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory())
-        for field in fields
-        if not field.required
-    ]
+    optional = [(field.name, field.type, _default(field)) for field in fields if not field.required]
     body = msgspec.defstruct(event.__name__ + "Body", [*required, *optional], frozen=True, omit_defaults=True)
     return _Shape(event, name, None, body, tuple(field.name for field in fields))
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
 KINDS: dict[str, type[e.Event]] = {

@@ -231,6 +231,8 @@ class Lease:
                 self.mail_known = self.shared.newest_mail(self.record.key)
         if release.ready_at is not None:
             self.shared.on_due(release.ready_at)
+        if "messages" in more or "starts" in more or (self.has_ended and self.record.parent is not None):
+            self.shared.on_due(self.shared.now())  # others have mail by this commit, and no other process tells us so
         show_rest(self.sink)
         self.flush_output()
 

@@ -107,7 +107,8 @@ def live(folder: Path, one: Case) -> None:
         for run in runs():
             path = folder / "frozen.json"
             run.freeze(path)
-            replay(path, flow_of(run))
+            if run.record.reason != "terminated":
+                replay(path, flow_of(run))
         left = app.store.next_due()
         assert left is None, f"something is still due when all is over: {left}"
     (folder / "result.txt").write_text(repr(result))

@@ -59,7 +59,7 @@ def children_spawned() -> Any:
 
 @flow
 def child_named() -> Any:
-    return [leaf["kid"](1), leaf["kid"].spawn(1).result()]
+    return leaf["kid"](1)
 
 
 @flow
@@ -78,6 +78,7 @@ def children_failing_for_good() -> Any:
 @flow
 def child_cancelled() -> Any:
     kid = waiting["kid"].spawn()
+    add(1)  # the child has begun
     Run("kid").cancel("by its parent")
     try:
         return kid.result()
@@ -194,6 +195,7 @@ def leaves_open(n: int = 1) -> Any:
         never.spawn(1)
         waiting["kid"].spawn()
         timer(3600)
+        add(n)
         continue_as_new(2)
     return add(n)
 
@@ -246,21 +248,13 @@ def cancelled_parent() -> Any:
     return kid.result()
 
 
-@flow
-def begins_anew_when_cancelled(n: int = 1) -> Any:
-    try:
-        note("waits")
-        signal("never").result()
-    except Cancelled:
-        continue_as_new(add(n))
-
-
 def terminated() -> Any:
     run = cancelled_parent["r"].start()
     run.wait_for_note(timeout=PATIENCE)
-    if run.status == "waiting" or run.record.ended_at is None:
+    if run.record.ended_at is None:
         run.terminate("now")
-    return [came(run), came(runs["kid"])]
+    came(run), came(runs["kid"])  # both name the process
+    return [run.status, runs["kid"].status]
 
 
 FAMILIES: dict[str, Drive] = {
@@ -279,6 +273,5 @@ FAMILIES: dict[str, Drive] = {
     "async_tidies": cancelled(async_tidies),
     "returns_instead": cancelled(returns_instead),
     "cancelled_parent": cancelled(cancelled_parent, "kid"),
-    "begins_anew_when_cancelled": cancelled(begins_anew_when_cancelled),
     "terminated": terminated,
 }  # fmt: skip

@@ -213,7 +213,7 @@ def taken_in_turns() -> Any:
 def taken_and_given_back() -> Any:
     kept, other = signal("a"), signal("b")
     other.result()  # by now the first one has its signal too
-    won = race(timer(0), kept).result()
+    won = race(other, kept).result()
     return [won.index, add(1), signal("a").result()]
 
 
