@@ -116,6 +116,10 @@ class Asking:
         else:
             self._answer(number, plain(msgspec.json.encode(id)))
 
+    def _new(self, id: str) -> NewRun | None:
+        """The run of that id, if this very commit begins it."""
+        return next((new for new in self.starts if new.id == id), None)
+
     def _meet(self, number: int, begin: Begin, known: RunRecord, is_awaited: bool) -> None:
         """The id belongs to a run already: it is attached to if it is the same call, else refused."""
         error = conflict(self._lease.shared, begin, known, is_awaited)
@@ -127,7 +131,7 @@ class Asking:
             self._answer(number, plain(msgspec.json.encode(known.id)))
 
     def _watch(self, number: int, run: str) -> None:
-        if self._lease.shared.store.run(run) is None:
+        if self._new(run) is None and self._lease.shared.store.run(run) is None:
             self._refuse(number, UnknownRun(f"there is no run {run!r} in this log"))
         elif run == self._lease.record.id:
             self._refuse(number, Refused(f"run {run!r} cannot wait for its own end"))
@@ -151,18 +155,19 @@ class Asking:
     def _tell(self, number: int, verb: str, call: calls.RunCall) -> None:
         shared, own = self._lease.shared, self._lease.record
         record = shared.store.run(call.run)
-        if record is None:
+        found = self._new(call.run) or record
+        if found is None:
             self._refuse(number, UnknownRun(f"there is no run {call.run!r} in this log"))
             return
-        if record.ended_at is not None:
+        if record is not None and record.ended_at is not None:
             self._refuse(number, Refused(f"run {call.run!r} has ended ({record.status}): it takes no {verb}"))
             return
-        value = wire.encode_value(shared.values.mark(call.value, record.id, 0, "signal")) if call.value else b"{}"
+        value = wire.encode_value(shared.values.mark(call.value, call.run, 0, "signal")) if call.value else b"{}"
         sender = f"run {own.id}"
         mail = NewMail(verb, None, None, call.mailbox, call.key, value, sender, True)
         if verb == "cancel":
             mail = cancel_mail(sender, _reason(call))
-        self.messages.append(Message(call.run, record.uid, mail))
+        self.messages.append(Message(call.run, found.uid, mail))
         self._answer(number, plain(b'"told"'))
 
     # giving up

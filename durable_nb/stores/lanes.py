@@ -46,7 +46,7 @@ def room(ask: Ask, queue: str, owner: int | None, now: float) -> Room:
     if not found:
         return _NONE
     limits = Limits._make(found[0])
-    ((running, own, begun, again_at),) = ask(SQL["queue_use"], (queue, owner, now, AHEAD))
+    ((running, own, begun, again_at),) = ask(SQL["queue_use"], (queue, owner, now, AHEAD, (limits.rate_count or 1) - 1))
     places = min(_left(limits.concurrency, running), _left(limits.per_worker, own))
     return Room(places, _left(limits.rate_count, begun), again_at or 0.0)
 

@@ -17,7 +17,7 @@ def _own_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_metrics_agree_with_the_histories(durable_app: App, durable_clock: FakeClock) -> None:
-    @step(retry=3)
+    @step(name="measures.flaky", retry=3)
     def flaky(due: int, text: str = '"due":') -> int:
         if current_step().attempt < 3:
             raise OSError("not yet")

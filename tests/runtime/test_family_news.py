@@ -6,40 +6,42 @@ from typing import Any
 
 import pytest
 
-from durable_nb import Run, RunCancelled, connect, flow, note, runs, signal, step
+from durable_nb import Run, RunCancelled, connect, flow, gather, note, runs, signal, step
+from durable_nb.app import App
+from durable_nb.testing import run_to_end
 
 SOON = 3.0  # seconds; whoever is not told looks again after five
 PATIENCE = 60.0
 _may_end = threading.Event()
 
 
-@step
+@step(name="family.hold")
 def hold() -> str:
     assert _may_end.wait(PATIENCE)
     return "held"
 
 
-@flow
+@flow(name="family.holding")
 def holding() -> str:
     return hold()
 
 
-@flow
+@flow(name="family.calling")
 def calling() -> Any:
     return [holding["kid"]()]
 
 
-@flow
+@flow(name="family.watching")
 def watching() -> Any:
     return [holding["kid"].start().result()]
 
 
-@flow
+@flow(name="family.waiting")
 def waiting() -> Any:
     return signal("never").result()
 
 
-@flow
+@flow(name="family.giving_up")
 def giving_up() -> Any:
     kid = waiting["kid"].spawn()
     note("waits")
@@ -71,3 +73,30 @@ def test_a_child_that_is_given_up_by_an_end_hears_of_it(tmp_path: Path) -> None:
         assert run.result(SOON) == [False]
         with pytest.raises(RunCancelled, match="has ended"):
             runs["kid"].result(SOON)
+
+
+@flow(name="family.at_once")
+def at_once() -> Any:
+    """All of it is one commit: the child is told before it is there."""
+    kid = waiting["kid"].spawn()
+    end = gather(kid, return_exceptions=True)
+    told = Run("kid").signal("never", 3)
+    return [told, end.result(), Run("kid").result()]
+
+
+def test_a_child_can_be_told_in_the_commit_that_begins_it(durable_app: App) -> None:
+    assert run_to_end(durable_app, at_once["r"].start()) == ["told", [3], 3]
+
+
+@flow(name="family.cancelled_at_once")
+def cancelled_at_once() -> Any:
+    kid = waiting["kid"].spawn()
+    Run("kid").cancel("no more")
+    try:
+        return kid.result()
+    except RunCancelled as error:
+        return str(error)
+
+
+def test_a_child_can_be_cancelled_in_the_commit_that_begins_it(durable_app: App) -> None:
+    assert "no more" in run_to_end(durable_app, cancelled_at_once["r"].start())

@@ -85,7 +85,7 @@ def test_tags_add_to_what_a_process_takes(tmp_path: Path, tags: tuple[str, ...],
 def test_s13_39_a_retried_step_keeps_its_tag_and_the_options_of_its_call(tmp_path: Path) -> None:
     clock = FakeClock()
 
-    @step
+    @step(name="tags.flaky")
     def flaky() -> int:
         DONE.append("try")
         if len(DONE) < 3:

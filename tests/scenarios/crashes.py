@@ -18,16 +18,18 @@ from typing import Any, NamedTuple
 from durable_nb import Run, connect, runs
 from durable_nb.flows import registry
 from durable_nb.flows.flow import Flow
+from durable_nb.runtime.rehearsal import rehearse
 from durable_nb.stores import database
-from durable_nb.testing import replay
 from tests.scenarios import shop
+from tests.scenarios.asynchrony import ASYNCHRONY
 from tests.scenarios.families import FAMILIES
 from tests.scenarios.language import LANGUAGE
 
 WHENS = ("before commit", "after commit")
 SIDE_BY_SIDE = 4
 MORE = 2  # commits beyond those counted: threads do not always write in the same pieces
-FLOWS = [*shop.FLOWS, *LANGUAGE, *FAMILIES]
+DRIVES = {**LANGUAGE, **ASYNCHRONY, **FAMILIES}
+FLOWS = [*shop.FLOWS, *DRIVES]
 
 
 class Case(NamedTuple):
@@ -105,10 +107,10 @@ def live(folder: Path, one: Case) -> None:
     with connect(folder / "log.durable.db", durability="process") as app:
         result = drive(one.flow)
         for run in runs():
-            path = folder / "frozen.json"
-            run.freeze(path)
-            if run.record.reason != "terminated":
-                replay(path, flow_of(run))
+            record = run.record
+            rows = app.store.history(record.key, record.base)
+            wrong = None if record.reason == "terminated" else rehearse(rows, flow_of(run), record, app.values)[1]
+            assert wrong is None, wrong
         left = app.store.next_due()
         assert left is None, f"something is still due when all is over: {left}"
     (folder / "result.txt").write_text(repr(result))
@@ -124,7 +126,7 @@ def flow_of(run: Run) -> Flow[..., Any]:
 def drive(name: str) -> Any:
     """Start the flow, or find it begun, and do what its user does."""
     if name not in shop.FLOWS:
-        return {**LANGUAGE, **FAMILIES}[name]()
+        return DRIVES[name]()
     flow, args = shop.FLOWS[name]
     try:
         return flow["r"](*args)

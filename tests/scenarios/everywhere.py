@@ -106,8 +106,8 @@ def told(run: Run, name: str, value: Any = None) -> None:
         run.signal(name, value, key=name + repr(value))
 
 
-def everywhere(flow: Any, drive: Drive, folder: Path, id: str = "r") -> Lived:
-    """Live once without a crash, then with one at every commit; the checks of this module's first line."""
+def everywhere(flow: Any, drive: Drive, folder: Path, id: str = "r", at: set[int] | None = None) -> Lived:
+    """Live once without a crash, then with one at every commit, or at some; the checks of this module's first line."""
     DONE.clear()
     clock = FakeClock()
     with connect(folder / "plain.durable.db", carriers=0, clock=clock, durability="process") as app:
@@ -119,7 +119,8 @@ def everywhere(flow: Any, drive: Drive, folder: Path, id: str = "r") -> Lived:
         lived = Lived(result, kinds(id), Counter(what for _, _, what in DONE), 2 * count.commits)
     _check_done()
     for when in WHENS:
-        for number in range(1, count.commits + 1):
+        chosen = range(1, count.commits + 1) if at is None else sorted(at)  # beyond the last nothing crashes
+        for number in chosen:
             _crash(flow, drive, folder / f"{when[:5].strip()}{number}.durable.db", id, number, when, lived)
     return lived
 

@@ -27,42 +27,42 @@ from tests.scenarios.shop import add, fail, fetch
 # children
 
 
-@flow
+@flow(name="matrix.leaf")
 def leaf(a: int) -> Any:
     return add(a)
 
 
-@flow
+@flow(name="matrix.aleaf")
 async def aleaf(a: int) -> Any:
     return await fetch(a)
 
 
-@flow
+@flow(name="matrix.spoiled")
 def spoiled() -> None:
     fail("spoiled")
 
 
-@flow
+@flow(name="matrix.waiting")
 def waiting() -> Any:
     return signal("never").result()
 
 
-@flow
+@flow(name="matrix.child_called")
 def child_called() -> Any:
     return [leaf(1), add(10)]
 
 
-@flow
+@flow(name="matrix.children_spawned")
 def children_spawned() -> Any:
     return gather(leaf.spawn(1), aleaf.spawn(2)).result()
 
 
-@flow
+@flow(name="matrix.child_named")
 def child_named() -> Any:
     return leaf["kid"](1)
 
 
-@flow
+@flow(name="matrix.child_failing")
 def child_failing() -> Any:
     try:
         return spoiled()
@@ -70,12 +70,12 @@ def child_failing() -> Any:
         return [str(error), add(1)]
 
 
-@flow
+@flow(name="matrix.children_failing_for_good")
 def children_failing_for_good() -> Any:
     return gather(waiting["kid"].spawn(), spoiled.spawn()).result()
 
 
-@flow
+@flow(name="matrix.child_cancelled")
 def child_cancelled() -> Any:
     kid = waiting["kid"].spawn()
     add(1)  # the child has begun
@@ -86,51 +86,51 @@ def child_cancelled() -> Any:
         return str(error)
 
 
-@flow
+@flow(name="matrix.child_loses")
 def child_loses() -> Any:
     return race(waiting["kid"].spawn(), timer(0.01)).result().index
 
 
-@flow
+@flow(name="matrix.grandchildren")
 def grandchildren() -> Any:
     return child_called["middle"]()
 
 
-@flow
+@flow(name="matrix.async_children")
 async def async_children() -> Any:
     return await asyncio.gather(aleaf(1), aleaf["kid"](2))
 
 
-@flow
+@flow(name="matrix.detached")
 def detached() -> Any:
     leaf["free"].start(1)
     return add(10)
 
 
-@flow
+@flow(name="matrix.watched")
 def watched() -> Any:
     return [leaf["free"].start(1).result(), add(10)]
 
 
-@flow
+@flow(name="matrix.speaks")
 def speaks() -> Any:
     leaf_state = keeper["free"].start()
     return [leaf_state.result(), state_of("free")["n"], state_of("free").get("none")]
 
 
-@flow
+@flow(name="matrix.keeper")
 def keeper() -> Any:
     state["n"] = add(1)
     return state["n"]
 
 
-@flow
+@flow(name="matrix.sender")
 def sender() -> Any:
     listener["free"].start()
     return [Run("free").signal("go", add(1)), Run("free").result()]
 
 
-@flow
+@flow(name="matrix.listener")
 def listener() -> Any:
     return signal("go", int).result()
 
@@ -138,7 +138,7 @@ def listener() -> Any:
 # executions
 
 
-@flow
+@flow(name="matrix.counter")
 def counter(n: int = 1) -> Any:
     add(n)
     if n < 3:
@@ -146,7 +146,7 @@ def counter(n: int = 1) -> Any:
     return [n, current_run().execution]
 
 
-@flow
+@flow(name="matrix.acounter")
 async def acounter(n: int = 1) -> Any:
     await fetch(n)
     if n < 3:
@@ -154,7 +154,7 @@ async def acounter(n: int = 1) -> Any:
     return [n, current_run().execution]
 
 
-@flow
+@flow(name="matrix.carries")
 def carries(n: int = 1) -> Any:
     state["total"] = state.get("total", 0) + n
     note(f"at {n}")
@@ -163,7 +163,7 @@ def carries(n: int = 1) -> Any:
     return [dict(state), add(n)]
 
 
-@flow
+@flow(name="matrix.adder")
 def adder(total: int = 0, n: int = 1) -> Any:
     total += signal("item", int).result()
     if n < 3:
@@ -171,7 +171,7 @@ def adder(total: int = 0, n: int = 1) -> Any:
     return total
 
 
-@flow
+@flow(name="matrix.gives_on")
 def gives_on(n: int = 1) -> Any:
     """A signal that came and was not looked at goes to the next execution."""
     if n == 1:
@@ -181,7 +181,7 @@ def gives_on(n: int = 1) -> Any:
     return signal("a").result()
 
 
-@flow
+@flow(name="matrix.begins_and_goes_on")
 def begins_and_goes_on(n: int = 1) -> Any:
     if n == 1:
         leaf["free"].start(1)
@@ -189,7 +189,7 @@ def begins_and_goes_on(n: int = 1) -> Any:
     return add(n)
 
 
-@flow
+@flow(name="matrix.leaves_open")
 def leaves_open(n: int = 1) -> Any:
     if n == 1:
         never.spawn(1)
@@ -200,7 +200,7 @@ def leaves_open(n: int = 1) -> Any:
     return add(n)
 
 
-@flow
+@flow(name="matrix.children_of_executions")
 def children_of_executions(n: int = 1) -> Any:
     found = leaf(n)
     if n < 2:
@@ -211,7 +211,7 @@ def children_of_executions(n: int = 1) -> Any:
 # cancelled
 
 
-@flow
+@flow(name="matrix.tidies")
 def tidies() -> Any:
     try:
         note("waits")
@@ -222,7 +222,7 @@ def tidies() -> Any:
         raise
 
 
-@flow
+@flow(name="matrix.async_tidies")
 async def async_tidies() -> Any:
     try:
         note("waits")
@@ -232,7 +232,7 @@ async def async_tidies() -> Any:
         raise
 
 
-@flow
+@flow(name="matrix.returns_instead")
 def returns_instead() -> Any:
     note("waits")
     try:
@@ -241,7 +241,7 @@ def returns_instead() -> Any:
         return [add(1)]
 
 
-@flow
+@flow(name="matrix.cancelled_parent")
 def cancelled_parent() -> Any:
     kid = waiting["kid"].spawn()
     note("waits")
@@ -258,7 +258,7 @@ def terminated() -> Any:
 
 
 FAMILIES: dict[str, Drive] = {
-    **{made.name: carried(made) for made in (
+    **{made.function.__name__: carried(made) for made in (
         child_called, children_spawned, child_named, child_failing, child_cancelled, grandchildren, async_children, watched,
         speaks, sender, counter, acounter, carries, children_of_executions,
     )},

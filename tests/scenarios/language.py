@@ -1,9 +1,8 @@
-"""Flows of the crash matrix for the whole language, within one run: futures, signals, own data, async flows.
+"""Flows of the crash matrix for the whole language, within one run: futures, signals, own data.
 
 What a step does that may be given up before it begins is written down as "perhaps …": it may run or not.
 """
 
-import asyncio
 from typing import Any
 
 from durable_nb import (
@@ -25,34 +24,34 @@ from durable_nb import (
 )
 from tests.scenarios import shop
 from tests.scenarios.drives import Drive, came, carried, tell, told, told_when_noted
-from tests.scenarios.shop import add, bounded, fail, fetch, flaky, late, undo
+from tests.scenarios.shop import add, bounded, fail, flaky, late, undo
 
 
-@step(delay=3600)
+@step(name="matrix.never", delay=3600)
 def never(a: int) -> int:
     shop.note(f"never {a}")
     return a
 
 
-@step(delay=0.05)
+@step(name="matrix.later", delay=0.05)
 def later(a: int) -> int:
     shop.note(f"later {a}")
     return a
 
 
-@step
+@step(name="matrix.perhaps")
 def perhaps(a: int) -> int:
     shop.note(f"perhaps {a}")
     return a
 
 
-@step(queue=Queue("matrix", concurrency=1))
+@step(name="matrix.narrow", queue=Queue("matrix", concurrency=1))
 def narrow(a: int) -> int:
     shop.note(f"narrow {a}")
     return a
 
 
-@step
+@step(name="matrix.confirm")
 def confirm(who: str, at: int) -> str:
     shop.note(f"confirm {who} {at}")
     return f"{who} at {at}"
@@ -61,12 +60,12 @@ def confirm(who: str, at: int) -> str:
 # futures
 
 
-@flow
+@flow(name="matrix.mapped")
 def mapped() -> Any:
     return add.map([1, 2, 3], limit=2).result()
 
 
-@flow
+@flow(name="matrix.map_fails")
 def map_fails() -> Any:
     try:
         return fail.map(["a", "b"], limit=1).result()
@@ -74,12 +73,12 @@ def map_fails() -> Any:
         return str(error)
 
 
-@flow
+@flow(name="matrix.gathered")
 def gathered() -> Any:
     return gather(add.spawn(1), late.spawn(2), bounded.spawn(3)).result()
 
 
-@flow
+@flow(name="matrix.gather_fails")
 def gather_fails() -> Any:
     try:
         return gather(never.spawn(1), fail.spawn("no")).result()
@@ -87,47 +86,47 @@ def gather_fails() -> Any:
         return [str(error), add(1)]
 
 
-@flow
+@flow(name="matrix.gather_fails_for_good")
 def gather_fails_for_good() -> Any:
     return gather(fail.spawn("no"), never.spawn(1)).result()
 
 
-@flow
+@flow(name="matrix.gather_exceptions")
 def gather_exceptions() -> Any:
     return [repr(one) for one in gather(add.spawn(1), fail.spawn("no"), return_exceptions=True).result()]
 
 
-@flow
+@flow(name="matrix.race_of_steps")
 def race_of_steps() -> Any:
     won = race(never.spawn(1), add.spawn(1)).result()
     return [won.index, won.value, add(2)]
 
 
-@flow
+@flow(name="matrix.race_of_waits")
 def race_of_waits() -> Any:
     return race(signal("never"), timer(0.01), timer(3600)).result().index
 
 
-@flow
+@flow(name="matrix.race_with_signal")
 def race_with_signal() -> Any:
     won = race(never.spawn(1), signal("go"), timer(3600)).result()
     return [won.index, won.value, add(1)]
 
 
-@flow
+@flow(name="matrix.race_nested")
 def race_nested() -> Any:
     won = race(gather(never.spawn(1), never.spawn(2)), race(signal("x"), timer(0.01))).result()
     return [won.index, won.value.index]
 
 
-@flow
+@flow(name="matrix.race_keep")
 def race_keep() -> Any:
     kept = later.spawn(1).keep()
     won = race(kept, timer(0.001)).result()
     return [won.index, kept.result()]
 
 
-@flow
+@flow(name="matrix.race_fails")
 def race_fails() -> Any:
     try:
         return race(never.spawn(1), fail.spawn("lost")).result()
@@ -135,28 +134,28 @@ def race_fails() -> Any:
         return [str(error), add(1)]
 
 
-@flow
+@flow(name="matrix.race_in_a_loop")
 def race_in_a_loop() -> Any:
     """Steps that may have begun when they lose."""
     return [race(timer(0.001), perhaps.options(delay=0.05).spawn(n)).result().index for n in range(2)]
 
 
-@flow
+@flow(name="matrix.retries_beside")
 def retries_beside() -> Any:
     return gather(flaky.spawn(1), flaky.spawn(2), add.spawn(1)).result()
 
 
-@flow
+@flow(name="matrix.delays_beside")
 def delays_beside() -> Any:
     return late.map([1, 2, 3]).result()
 
 
-@flow
+@flow(name="matrix.queued")
 def queued() -> Any:
     return gather(narrow.spawn(n) for n in range(3)).result()
 
 
-@flow
+@flow(name="matrix.saga_of_a_gather")
 def saga_of_a_gather() -> Any:
     try:
         with Saga() as saga:
@@ -170,12 +169,12 @@ def saga_of_a_gather() -> Any:
 # signals
 
 
-@flow
+@flow(name="matrix.in_time")
 def in_time() -> Any:
     return [signal("go").result(timeout=3600), add(1)]
 
 
-@flow
+@flow(name="matrix.too_late")
 def too_late() -> Any:
     asked = signal("go")
     try:
@@ -185,7 +184,7 @@ def too_late() -> Any:
     return [asked.result(), add(1)]
 
 
-@flow
+@flow(name="matrix.step_too_late")
 def step_too_late() -> Any:
     begun = later.spawn(1)
     try:
@@ -194,12 +193,12 @@ def step_too_late() -> Any:
         return [begun.result()]
 
 
-@flow
+@flow(name="matrix.letters")
 def letters(count: int) -> Any:
     return [signal("item", int).result() for _ in range(count)]
 
 
-@flow
+@flow(name="matrix.taken_in_turns")
 def taken_in_turns() -> Any:
     """The loser of each race gives back what it took, and what it would have taken."""
     found = []
@@ -209,7 +208,7 @@ def taken_in_turns() -> Any:
     return found
 
 
-@flow
+@flow(name="matrix.taken_and_given_back")
 def taken_and_given_back() -> Any:
     kept, other = signal("a"), signal("b")
     other.result()  # by now the first one has its signal too
@@ -217,21 +216,16 @@ def taken_and_given_back() -> Any:
     return [won.index, add(1), signal("a").result()]
 
 
-@flow
+@flow(name="matrix.sends_to_itself")
 def sends_to_itself() -> Any:
     asked = signal("own")
     Run(current_run().id).signal("own", add(1))
     return asked.result()
 
 
-@flow
+@flow(name="matrix.resumed_step")
 def resumed_step() -> Any:
     return [confirm.when_signalled(), add(1)]
-
-
-@flow
-async def resumed_in_async() -> Any:
-    return await confirm.when_signalled()
 
 
 def early() -> Any:
@@ -269,7 +263,7 @@ def rejected() -> Any:
 def resumed(flow: Any) -> Drive:
     def drive() -> Any:
         run = flow["r"].start()
-        tell(run, "step:confirm", ((("ann", 7)), {}))
+        tell(run, f"step:{confirm.name}", ((("ann", 7)), {}))
         return came(run)
 
     return drive
@@ -278,7 +272,7 @@ def resumed(flow: Any) -> Drive:
 # own data
 
 
-@flow
+@flow(name="matrix.counts")
 def counts() -> Any:
     for n in range(3):
         state["n"] = state.get("n", 0) + 1
@@ -288,12 +282,12 @@ def counts() -> Any:
     return [len(state), state.setdefault("m", 5)]
 
 
-@flow
+@flow(name="matrix.patches")
 def patches() -> Any:
     return [patched("newer"), add(1), patched("newer"), patched("newest")]
 
 
-@flow
+@flow(name="matrix.naps")
 def naps() -> Any:
     state["before"] = add(1)
     sleep(0.01)
@@ -301,118 +295,21 @@ def naps() -> Any:
     return add(state["before"])
 
 
-# async flows
-
-
-@flow
-async def async_gather() -> Any:
-    return await asyncio.gather(fetch(1), fetch(2), asyncio.sleep(0.01, "slept"))
-
-
-@flow
-async def async_group() -> Any:
-    async with asyncio.TaskGroup() as tasks:
-        made = [tasks.create_task(napping(n)) for n in range(2)]
-    return [task.result() for task in made]
-
-
-async def napping(n: int) -> Any:
-    await asyncio.sleep(0.005)
-    return await fetch(n)
-
-
-@flow
-async def async_group_fails() -> Any:
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(asyncio.sleep(3600))
-            tasks.create_task(failing())
-    except ExceptionGroup as errors:
-        return [str(error) for error in errors.exceptions]
-
-
-async def failing() -> None:
-    await asyncio.sleep(0.005)
-    await fail.spawn("in the group")
-
-
-@flow
-async def async_wait_for() -> Any:
-    try:
-        await asyncio.wait_for(signal("never"), 0.01)
-    except TimeoutError:
-        return [await asyncio.wait_for(fetch(1), 3600)]
-
-
-@flow
-async def async_queue() -> Any:
-    items: asyncio.Queue[Any] = asyncio.Queue(1)
-
-    async def produce() -> None:
-        for n in (1, 2, None):
-            await items.put(n if n is None else await fetch(n))
-
-    maker, found = asyncio.create_task(produce()), []
-    while (item := await items.get()) is not None:
-        found.append(item)
-    await maker
-    return found
-
-
-@flow
-async def async_sequences() -> Any:
-    async def sequence(first: int) -> Any:
-        return [await fetch(first), await fetch(first + 1)]
-
-    return await asyncio.gather(sequence(1), sequence(11))
-
-
-@flow
-async def async_sleep() -> Any:
-    await asyncio.sleep(0.01)
-    return add(1)
-
-
-@flow
-async def async_signals() -> Any:
-    found = await asyncio.gather(signal("a"), signal("b"))
-    won = await race(signal("c"), timer(3600))
-    return [found, won.index, won.value, state.setdefault("seen", 3)]
-
-
-@flow
-async def async_task_cancelled() -> Any:
-    task = asyncio.create_task(napping_long())
-    done, _ = await asyncio.wait([task], timeout=0.01)
-    task.cancel()
-    return [len(done), await asyncio.gather(task, return_exceptions=True) != [], await fetch(1)]
-
-
-async def napping_long() -> None:
-    try:
-        await timer(3600)
-    except asyncio.CancelledError:
-        await fetch(9)
-        raise
-
-
+ALONE = (
+    mapped, map_fails, gathered, gather_fails, gather_fails_for_good, gather_exceptions, race_of_steps, race_of_waits,
+    race_nested, race_keep, race_fails, race_in_a_loop, retries_beside, delays_beside, queued, saga_of_a_gather,
+    step_too_late, sends_to_itself, counts, patches, naps,
+)  # fmt: skip
 LANGUAGE: dict[str, Drive] = {
-    **{made.name: carried(made) for made in (
-        mapped, map_fails, gathered, gather_fails, gather_fails_for_good, gather_exceptions, race_of_steps, race_of_waits,
-        race_nested, race_keep, race_fails, race_in_a_loop, retries_beside, delays_beside, queued, saga_of_a_gather,
-        step_too_late, sends_to_itself, counts, patches, naps, async_gather, async_group, async_group_fails,
-        async_wait_for, async_queue, async_sequences, async_sleep, async_task_cancelled,
-    )},
+    **{made.function.__name__: carried(made) for made in ALONE},
     "race_with_signal": told(race_with_signal, ("go", 1)),
     "in_time": told(in_time, ("go", 1)),
     "too_late": told_when_noted(too_late, ("go", 1)),
     "letters": told(letters, ("item", 1), ("item", 2), args=(2,)),
     "taken_in_turns": told(taken_in_turns, ("a", 1), ("b", 2), ("a", 3)),
     "taken_and_given_back": told(taken_and_given_back, ("a", 1), ("b", 2)),
-    "async_signals": told(async_signals, ("b", 1), ("a", 2), ("c", 3)),
     "early": early,
     "keyed": keyed,
     "rejected": rejected,
     "resumed_step": resumed(resumed_step),
-    "resumed_in_async": resumed(resumed_in_async),
 }  # fmt: skip

@@ -31,7 +31,7 @@ from durable_nb.history.summary import asks
 from durable_nb.runtime.options import CRASHES
 from durable_nb.runtime.rehearsal import rehearse
 from durable_nb.stores import database
-from tests.scenarios import shop
+from tests.scenarios import asynchrony, language, shop
 
 _PATIENCE = 180.0  # seconds for whatever must happen sooner or later
 _PAUSE = 0.1  # seconds at most between looks at the children
@@ -41,6 +41,7 @@ _UNLUCKY = (
     0.01  # more runs than this share of them are parked for crashes only when attempts count that were never begun
 )
 _ROOT = Path(__file__).parents[2]
+_FLOWS = {**shop.FLOWS, **{made.name: (made, ()) for made in (*language.ALONE, *asynchrony.ALONE)}}
 _ANSWERED = """
     select (select count(*) from event join run on run.key = event.run
             where run.uid = ?1 and event.ref = ?2 and event.kind in ('returned', 'raised'))
@@ -80,7 +81,7 @@ def carry(log: str, commit: int) -> None:
 
 
 def start(name: str, id: str) -> None:
-    flow, args = shop.FLOWS[name]
+    flow, args = _FLOWS[name]
     flow.options(on_conflict="attach")[id].start(*args)
 
 
@@ -138,7 +139,7 @@ def soak(folder: Path, seconds: float, processes: int, number: int, seed: int) -
     chance = random.Random(seed)
     expected = calm(folder)
     (folder / "ledger.txt").touch()
-    asked = [(name, f"{name}-{n}") for n, name in zip(range(number), cycle(shop.FLOWS), strict=False)]
+    asked = [(name, f"{name}-{n}") for n, name in zip(range(number), cycle(_FLOWS), strict=False)]
     with connect(folder / "soak.durable.db", carry=False) as app:
         kills = harass(folder, seconds, processes, chance, asked)
         children = [Child(folder, kills + n) for n in range(processes)]
@@ -168,9 +169,9 @@ def calm(folder: Path) -> dict[str, str]:
     shop.LEDGER = folder / "calm-ledger.txt"
     shop.LEDGER.touch()
     with connect(folder / "calm.durable.db", durability="process"):
-        for name in shop.FLOWS:
+        for name in _FLOWS:
             start(name, name)
-        return {name: outcome(name) for name in shop.FLOWS}
+        return {name: outcome(name) for name in _FLOWS}
 
 
 def outcome(id: str) -> str:
@@ -246,7 +247,7 @@ def wrong_in_replay(app: App, asked: list[tuple[str, str]]) -> list[str]:
     wrong = []
     for name, id in asked:
         record = runs[id].record
-        _, found = rehearse(app.store.history(record.key), shop.FLOWS[name][0], record, app.values)
+        _, found = rehearse(app.store.history(record.key), _FLOWS[name][0], record, app.values)
         wrong += [f"{id}: {found}"] if found is not None else []
     return wrong
 

@@ -322,7 +322,7 @@ async def raising() -> Any:
 
 
 def test_steps_of_async_flows_can_be_options(durable_app: App) -> None:
-    @step(retry=2)
+    @step(name="async.flaky", retry=2)
     async def flaky(n: int) -> int:
         if n == 0:
             raise ConnectionError("always")

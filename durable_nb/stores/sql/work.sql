@@ -89,15 +89,17 @@ set concurrency = excluded.concurrency, per_worker = excluded.per_worker, rate_c
 select concurrency, per_worker, rate_count, rate_period from queue where name = ?1;
 
 -- name: queue_use
+-- ?5 is the count of the rate less one.
 -- How much of a queue is taken: everywhere, by one process, and within the time of its rate. Others may be a little ahead
--- of our time; what is far ahead was begun before the clock was set back.
+-- of our time; what is far ahead was begun before the clock was set back. What is let in and has not begun counts, however
+-- long that takes: it may begin at any moment.
 select
   (select count(*) from admission indexed by admission_open where queue = ?1 and owner is not null),
   (select count(*) from admission indexed by admission_open where queue = ?1 and owner = ?2),
-  (select count(*) from admission
-   where queue = ?1 and n > q.admitted - q.rate_count and at + q.rate_period > ?3 and at <= ?3 + q.rate_period + ?4),
-  (select at + q.rate_period from admission
-   where queue = ?1 and n = q.admitted - q.rate_count + 1 and at <= ?3 + q.rate_period + ?4)
+  case when q.rate_count is null then 0 else (select count(*) from admission
+   where queue = ?1 and (owner is not null and not is_begun or at + q.rate_period > ?3 and at <= ?3 + q.rate_period + ?4)) end,
+  case when q.rate_count is null then null else (select at + q.rate_period from admission
+   where queue = ?1 and at <= ?3 + q.rate_period + ?4 order by at desc limit 1 offset ?5) end
 from queue q where q.name = ?1;
 
 -- name: admit
@@ -108,7 +110,7 @@ returning admitted, coalesce(rate_count, 0), (select at from admission where que
 insert into admission(queue, n, queue_key, at, owner, run, ask, attempt) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8);
 
 -- name: enter
-update admission set at = max(at, ?6) where queue = ?1 and owner = ?2 and run = ?3 and ask = ?4 and attempt = ?5
+update admission set at = max(at, ?6), is_begun = 1 where queue = ?1 and owner = ?2 and run = ?3 and ask = ?4 and attempt = ?5
 returning at;
 
 -- name: forget_admissions

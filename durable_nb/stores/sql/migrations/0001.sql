@@ -155,6 +155,7 @@ create table admission(                     -- what queues have let in, the last
   run integer not null,                     -- perhaps deleted since
   ask integer not null,
   attempt integer not null,
+  is_begun integer not null default 0,      -- its body runs, or has run, from "at" on
   primary key(queue, n)
 ) without rowid;
 create index admission_key on admission(queue, queue_key, n);
