@@ -67,10 +67,12 @@ class Errands:
         self._shared = shared
         self._lock = threading.Lock()
         self._unknown: dict[tuple[int, int], int] = {}  # how often we came to work whose step we do not know
+        self._is_stopped = False
         self._loop: LoopThread | None = None  # for async steps, from the first one on
 
     def stop(self) -> None:
         with self._lock:
+            self._is_stopped = True
             if self._loop is not None:
                 self._loop.stop()
 
@@ -209,6 +211,8 @@ class Errands:
         from durable_nb.runtime import loop  # noqa: PLC0415 - asyncio is 20 ms of import that plain steps never need
 
         with self._lock:
+            if self._is_stopped:
+                raise LogClosed  # a loop that is begun now would be stopped by nobody
             if self._loop is None:
                 self._loop = loop.LoopThread()
             return self._loop

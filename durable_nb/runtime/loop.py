@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import CancelledError
 from typing import Any
 
 
@@ -23,26 +24,27 @@ class LoopThread:
     """Runs coroutines from other threads."""
 
     def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
-        self._running()
+        self._loop: asyncio.AbstractEventLoop | None = asyncio.new_event_loop()  # None once it is stopped
+        threading.Thread(target=self._serve, args=(self._loop,), name="durable-loop", daemon=True).start()
 
     def run(self, coroutine: Coroutine[Any, Any, Any], timeout: float | None) -> Any:
-        """Run the coroutine on the loop and wait for it here; TookTooLong after that time, with the coroutine cancelled."""
-        return asyncio.run_coroutine_threadsafe(_bounded(coroutine, timeout), self._running()).result()
+        """Run the coroutine on the loop and wait for it here; TookTooLong after that time, with the coroutine cancelled.
+
+        CancelledError when the loop is stopped: it would never run, and a new loop would never end.
+        """
+        with self._lock:
+            if self._loop is None:
+                coroutine.close()
+                raise CancelledError
+            future = asyncio.run_coroutine_threadsafe(_bounded(coroutine, timeout), self._loop)
+        return future.result()
 
     def stop(self) -> None:
         with self._lock:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._loop.stop)
                 self._loop = None
-
-    def _running(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None:
-                loop = self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._serve, args=(loop,), name="durable-loop", daemon=True).start()
-            return self._loop
 
     @staticmethod
     def _serve(loop: asyncio.AbstractEventLoop) -> None:

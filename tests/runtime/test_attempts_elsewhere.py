@@ -222,13 +222,13 @@ def test_body_of_work_that_is_not_ours_any_more_does_not_run(durable_app: App, m
 def test_step_that_cannot_be_run_here_fails_in_an_attempt_of_its_own(
     durable_app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unknown(name: str) -> Any:
+    def unknown(name: str, data: bytes) -> Any:
         raise UnknownCode(f"no {name}")
 
     run = flow_of(second_time())["r"].start()
     durable_app.turn()
     assert durable_app.runtime is not None
-    monkeypatch.setattr(durable_app.runtime.shared.definitions, "step", unknown)
+    monkeypatch.setattr(durable_app.runtime.shared.definitions, "step_of", unknown)
     with pytest.raises(UnknownCode, match=r"no attempts\.second"):
         run_to_end(durable_app, run)
     assert numbers(run) == [1]

@@ -247,3 +247,33 @@ def test_what_was_let_in_is_not_remembered_for_ever(store: SqliteStore, keys: in
     assert (done, store.work(run.key)) == (number, [])
     ((kept,),) = store.database.read("select count(*) from admission")
     assert kept <= 1099
+
+
+def test_what_is_claimed_has_its_place_before_it_begins_and_loses_it_when_given_back(store: SqliteStore) -> None:
+    queued(store, one(), one(), concurrency=1)
+    owner = store.register("here", 1.0)
+    (work,) = store.claim_work(owner, 30.0, 9)
+    assert (work.attempt, store.has_room("gpu", 30.0), store.claim_work(owner, 30.0, 9)) == (0, False, [])
+    assert store.give_back_work(work, 31.0)
+    assert store.has_room("gpu", 31.0)
+
+
+@pytest.mark.parametrize("knows", [False, True])
+def test_the_place_of_a_begun_attempt_is_free_when_it_is_given_back(store: SqliteStore, knows: bool) -> None:
+    queued(store, one(), concurrency=1)
+    (work,) = store.claim_work(store.register("here", 1.0), 30.0, 9)
+    attempt = store.begin_work(work, 30.0, begun)
+    assert attempt is not None
+    assert not store.has_room("gpu", 30.0)
+    assert store.give_back_work(attempt if knows else work, 31.0)
+    assert store.has_room("gpu", 31.0)
+
+
+def test_a_rate_counts_from_the_beginning_of_an_attempt_not_from_its_claim(store: SqliteStore) -> None:
+    run = queued(store, one(), one(), rate_count=1, rate_period=10.0)
+    owner = store.register("here", 1.0)
+    (work,) = store.claim_work(owner, 30.0, 9)
+    assert store.begin_work(work, 34.0, begun) is not None
+    assert [mail.sent_at for mail in store.mail(run.key)] == [34.0]
+    assert (store.claim_work(owner, 43.0, 9), store.next_due(owner, (), 43.0)) == ([], 44.0)
+    assert asks(store.claim_work(owner, 44.0, 9)) == [3]
