@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("durable_nb.steps")
 
 
-_UNKNOWN_FIRST, _UNKNOWN_MOST = 1.0, 60.0  # seconds until work is looked at again whose step nobody here knows
+_UNKNOWN_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)  # seconds until work is looked at again whose step is not known here
 
 
 class Job:
@@ -114,9 +114,8 @@ class Errands:
     def _pass_on(self, job: Job, error: UnknownCode) -> None:
         """What is unknown here may be known elsewhere, or soon: free it, and come back to it later and later."""
         work, shared = job.work, self._shared
-        key = (work.run, work.ask)
-        tries = self._unknown[key] = self._unknown.get(key, 0) + 1
-        wait = min(_UNKNOWN_FIRST * 2 ** (tries - 1), _UNKNOWN_MOST)
+        tries = self._unknown[work.run, work.ask] = self._unknown.get((work.run, work.ask), 0) + 1
+        wait = _UNKNOWN_WAITS[min(tries, len(_UNKNOWN_WAITS)) - 1]
         _logger.warning("step %r of run %r does not begin here: %s", work.name, job.record.id, error)
         if shared.store.postpone_work(work, shared.now() + wait, self._untold(work), shared.now()):
             shared.on_due(shared.now() + wait)

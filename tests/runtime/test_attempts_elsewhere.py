@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from durable_nb import App, Retry, RunParked, connect, current_step, flow, runs, step
-from durable_nb.errors import LogError, LogFull, UnknownCode
+from durable_nb.errors import LogError, LogFull, Uncapturable
 from durable_nb.flows import registry
 from durable_nb.history import events as e
 from durable_nb.runtime import wakeups
@@ -223,13 +223,13 @@ def test_step_that_cannot_be_run_here_fails_in_an_attempt_of_its_own(
     durable_app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unknown(name: str, data: bytes) -> Any:
-        raise UnknownCode(f"no {name}")
+        raise Uncapturable(f"no {name}")
 
     run = flow_of(second_time())["r"].start()
     durable_app.turn()
     assert durable_app.runtime is not None
     monkeypatch.setattr(durable_app.runtime.shared.definitions, "step_of", unknown)
-    with pytest.raises(UnknownCode, match=r"no attempts\.second"):
+    with pytest.raises(Uncapturable, match=r"no attempts\.second"):
         run_to_end(durable_app, run)
     assert numbers(run) == [1]
 
