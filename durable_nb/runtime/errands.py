@@ -32,7 +32,15 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("durable_nb.steps")
 
 
-_UNKNOWN_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)  # seconds until work is looked at again whose step is not known here
+_UNKNOWN_WAITS = (
+    1.0,
+    2.0,
+    4.0,
+    8.0,
+    15.0,
+    30.0,
+    60.0,
+)  # seconds until work is looked at again whose step is not known here
 
 
 class Job:
