@@ -86,6 +86,11 @@ def encode(call: Call) -> bytes:
     return _encoder.encode(call)
 
 
+def watched(data: bytes) -> str:
+    """The run that an ask of the kind `watch` is about."""
+    return msgspec.json.decode(data, type=RunCall).run
+
+
 def plain_step(arguments: bytes, elsewhere: bool = False) -> bytes:
     """The wire form of a step whose arguments are plain JSON (the hot path)."""
     return b'{"arguments":{"json":' + arguments + (b'},"elsewhere":true}' if elsewhere else b"}}")

@@ -231,10 +231,13 @@ class Lease:
                 self.mail_known = self.shared.newest_mail(self.record.key)
         if release.ready_at is not None:
             self.shared.on_due(release.ready_at)
-        if "messages" in more or "starts" in more or (self.has_ended and self.record.parent is not None):
+        if "messages" in more or "starts" in more or (self.has_ended and self._is_watched()):
             self.shared.on_due(self.shared.now())  # others have mail by this commit, and no other process tells us so
         show_rest(self.sink)
         self.flush_output()
+
+    def _is_watched(self) -> bool:
+        return self.record.parent is not None or self.record.id in self.shared.watched
 
     def recall(self, ask: int) -> int:
         """How far earlier attempts of the ask have come."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from durable_nb.engine.cursor import Ticket, Wait
 from durable_nb.errors import Corrupt, LogError, SignalRejected, UnknownCode, Untrusted
-from durable_nb.history import events as e, wire
+from durable_nb.history import calls, events as e, wire
 from durable_nb.history.events import ANSWERS, Row
 from durable_nb.runtime.asking import Asking
 from durable_nb.runtime.attempts import attempt_here, park_crashed, so_far
@@ -157,6 +157,7 @@ class Port:
         waiting = [one for one in wait.tickets if one.answer is None]  # a replay may have answered some of them by now
         self._ensure_work(waiting)
         lease.waits = [one.row for one in waiting if one.row is not None]
+        lease.shared.watched.update(calls.watched(one.ask.data) for one in waiting if one.ask.kind == "watch")
         since = time.monotonic()
         timers = sorted(
             (_due(one.row), seq) for seq, one in open.items() if one.row is not None and one.ask.kind == "timer"

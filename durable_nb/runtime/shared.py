@@ -42,6 +42,7 @@ class Shared:
         self.is_stopping = False
         self.is_patient = bool(options.carriers)
         self.news = News()
+        self.watched: set[str] = set()  # runs whose end somebody here waits for
         self.is_crowded: Callable[[], bool] = _never  # runs wait for a thread, and the calling one could take them
         self.on_due: Callable[[float], None] = _nobody  # something of ours is due then
         self.on_answer: Callable[[], None] = _nobody  # an answer waits to ride with the next ask

@@ -36,6 +36,11 @@ def watching() -> Any:
     return [holding["kid"].start().result()]
 
 
+@flow(name="family.watching_by_id")
+def watching_by_id() -> Any:
+    return [Run("kid").result()]
+
+
 @flow(name="family.waiting")
 def waiting() -> Any:
     return signal("never").result()
@@ -62,6 +67,16 @@ def test_a_parent_that_let_go_goes_on_when_its_child_ends(tmp_path: Path) -> Non
             until_waiting(run)
             _may_end.set()
             assert run.result(SOON) == ["held"]
+
+
+def test_who_watches_a_run_of_its_own_goes_on_when_that_ends(tmp_path: Path) -> None:
+    _may_end.clear()
+    with connect(tmp_path / "log.durable.db", durability="process"):
+        holding["kid"].start()
+        run = watching_by_id["r"].start()
+        until_waiting(run)
+        _may_end.set()
+        assert run.result(SOON) == ["held"]
 
 
 def test_a_child_that_is_given_up_by_an_end_hears_of_it(tmp_path: Path) -> None:
