@@ -106,18 +106,37 @@ class Steering:
         rows = self._store.history(record.key, record.base)
         failed = _failure(rows)
         self._check_redo(id, rows, failed.cut, redo)
-        code = self._fitting_code(record, rows, failed)
-        seized = self._seized(record)
+        self._go_back(record, rows, failed.cut, self._fitting_code(record, rows, failed))
+
+    def _go_back(self, record: RunRecord, rows: list[Row], cut: int, code: str | None = None) -> None:
+        """Let an ended run go on from the cut, its children that have ended without a result before it."""
         now, head = self._client.now(), rows[-1].seq
-        events: list[e.AnyEvent] = [e.Retried(seq=head + 1, at=now, cut=failed.cut)]
+        events: list[e.AnyEvent] = [e.Retried(seq=head + 1, at=now, cut=cut)]
         if code is not None:
             events.append(e.CodeChanged(seq=head + 2, at=now, code=code, mark=""))
-        release = Release("waiting", now)
+        added = [wire.row_of(one) for one in events]
+        watches = self._children_again(record, effective([*rows, *added]))
+        seized = self._seized(record)
         commit = Commit(
-            seized.key, seized.lease, seized.mail, [wire.row_of(one) for one in events], now, code=code,
-            release=release, forgives=True,
+            seized.key, seized.lease, seized.mail, added, now, code=code, watches=watches,
+            release=Release("waiting", now), forgives=True,
         )  # fmt: skip
         self._commit_seized(commit)
+
+    def _children_again(self, record: RunRecord, rows: list[Row]) -> list[tuple[str, int]]:
+        """The children that the run waits for again. Those that failed, or were given up for that, go on too."""
+        found = []
+        for asked in asks(rows).values():
+            if asked.kind not in ("child", "watch") or asked.answer is not None or asked.is_aside:
+                continue
+            child = self._store.run(asked.child or child_id(record, asked.seq))
+            if child is None:
+                continue
+            if (child.parent, child.parent_ask) == (record.key, asked.seq) and child.status in ("failed", "cancelled"):
+                history = self._store.history(child.key, child.base)
+                self._go_back(child, history, _cut_of(history))
+            found.append((child.id, asked.seq))
+        return found
 
     def _commit_seized(self, commit: Commit) -> None:
         """The commit of a momentary lease; when it cannot be written, the lease ends all the same."""
@@ -295,3 +314,10 @@ def _check_fits(record: RunRecord, name: str, value: Any) -> None:
 
 def _child(record: RunRecord, asked: Asked) -> str:
     return asked.child or child_id(record, asked.seq)
+
+
+def _cut_of(rows: list[Row]) -> int:
+    """From where on a run that failed or was cancelled goes on."""
+    if rows[-1].kind == "failed":
+        return _failure(rows).cut
+    return next(row.seq for row in rows if row.kind in ("cancelling", "cancelled"))

@@ -108,6 +108,8 @@ def _opened(row: e.Row) -> Asked:
         asked.due = event.due
     elif isinstance(event, e.ChildAsked):
         asked.child = event.id
+    elif isinstance(event, e.WatchAsked):
+        asked.child = event.run
     elif isinstance(event, e.StepAsked):
         asked.due = event.due
         if event.due is None and not event.elsewhere:

@@ -17,6 +17,7 @@ from durable_nb import (
     runs,
     signal,
     sleep,
+    step,
     timer,
 )
 from durable_nb.app import App
@@ -354,3 +355,33 @@ def test_a_failing_child_fails_a_gather_and_the_others_are_cancelled(durable_app
     run_until_idle(durable_app)
     assert runs["one"].status == "cancelled"
     assert fail.name == "everywhere.fail"
+
+
+@step(name="children.once_broken")
+def once_broken(path: str) -> str:
+    if not Path(path).exists():
+        raise ValueError("spoiled")
+    return "mended"
+
+
+@flow(name="children.breaks")
+def breaks(path: str) -> str:
+    return once_broken(path)
+
+
+@flow(name="children.gathers")
+def gathers(path: str) -> Any:
+    return gather(waiting["kid"].spawn(), breaks.spawn(path)).result()
+
+
+def test_a_retry_goes_on_with_the_child_that_failed_and_those_given_up_for_it(durable_app: App, tmp_path: Path) -> None:
+    mended = tmp_path / "mended"
+    run = gathers["r"].start(str(mended))
+    run_until_idle(durable_app)
+    assert (run.status, runs["kid"].status, runs["r/3"].status) == ("failed", "cancelled", "failed")
+    mended.touch()
+    run.retry()
+    run_until_idle(durable_app)
+    assert (run.status, runs["kid"].status, runs["r/3"].status) == ("waiting", "waiting", "completed")
+    runs["kid"].signal("never", 5)
+    assert run_to_end(durable_app, run)[1] == "mended"
