@@ -31,7 +31,9 @@ def told_when_noted(flow: Any, *signals: tuple[str, Any]) -> Drive:
     """The same, once the flow has said its note."""
 
     def drive() -> Any:
-        run = flow["r"].start()
+        run = flow.options(on_conflict="attach")[
+            "r"
+        ].start()  # a second life looks at what failed, and does not retry it
         run.wait_for_note(timeout=PATIENCE)
         for name, value in signals:
             tell(run, name, value)
@@ -44,7 +46,9 @@ def cancelled(flow: Any, *others: str) -> Drive:
     """Start it, cancel it once it has said its note; what came of it, and of the others."""
 
     def drive() -> Any:
-        run = flow["r"].start()
+        run = flow.options(on_conflict="attach")[
+            "r"
+        ].start()  # a second life looks at what failed, and does not retry it
         run.wait_for_note(timeout=PATIENCE)
         try:
             run.cancel("enough")
@@ -59,7 +63,9 @@ def with_others(flow: Any, *others: str) -> Drive:
     """Start it; what came of it, and of the runs that it began."""
 
     def drive() -> Any:
-        run = flow["r"].start()
+        run = flow.options(on_conflict="attach")[
+            "r"
+        ].start()  # a second life looks at what failed, and does not retry it
         return [came(run), *(came(runs[id]) for id in others)]
 
     return drive

@@ -77,7 +77,7 @@ def test_a_parked_run_can_be_terminated_and_says_so_when_cancelled(durable_app: 
 
 
 def test_a_value_changed_in_place_parks_naming_step_and_argument(durable_app: App) -> None:
-    @step
+    @step(name="parking.big")
     def big() -> bytearray:
         return bytearray(100_000)
 

@@ -103,7 +103,7 @@ def test_program_of_every_verb_ends_the_same_after_a_crash_at_every_commit(flow:
 
 
 @pytest.mark.slow
-@settings(calm, max_examples=60)
+@settings(calm, max_examples=15)
 @given(st.sampled_from(FLOWS), programs(5), letters, st.booleans(), places)
 def test_larger_program_ends_the_same_after_some_crashes(
     flow: Any, program: Any, signals: Any, is_cancelled: bool, at: set[int]
