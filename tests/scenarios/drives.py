@@ -11,15 +11,15 @@ PATIENCE = 60.0
 
 
 def carried(flow: Any, *args: Any) -> Drive:
-    """Start it and wait for its end."""
-    return lambda: came(flow["r"].start(*args))
+    """Start it and wait for its end. A second life looks at what failed, and does not retry it."""
+    return lambda: came(flow.options(on_conflict="attach")["r"].start(*args))
 
 
 def told(flow: Any, *signals: tuple[str, Any], args: tuple[Any, ...] = ()) -> Drive:
     """Start it, tell it these, wait for its end."""
 
     def drive() -> Any:
-        run = flow["r"].start(*args)
+        run = flow.options(on_conflict="attach")["r"].start(*args)
         for name, value in signals:
             tell(run, name, value)
         return came(run)
