@@ -51,7 +51,6 @@ class Carrying:
             try:
                 with lease.interrupts:
                     settle(lease, _go_on(lease) if is_kept else _turn(lease, Port(lease, self._workers)))
-                self._kept.put(lease)
                 if lease.has_ended:
                     self._workers.forget(record.key)
             except MailArrived:
@@ -72,11 +71,13 @@ class Carrying:
                 close(lease)  # left to the collector, its clean-up would ask in the turn of whatever run comes next
                 raise
             finally:
-                self.leases.pop(record.key, None)
+                if self.leases.get(record.key) is lease:  # somebody else here may have the run again by now
+                    self.leases.pop(record.key, None)
                 shared.news.announce(record.key)
             self._workers.post(record, lease.leftovers())
             if lease.broken is not None:
                 self.strand(record)
+            self._kept.put(lease)  # last: from here on another thread may go on with it
             return lease
 
     def let_go(self) -> None:

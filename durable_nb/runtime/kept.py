@@ -23,10 +23,14 @@ class Kept:
             close(lease)
             return
         with self._lock:
+            older = self._leases.pop(lease.record.key, None)
+            if older is not None and older.record.lease > lease.record.lease:
+                older, lease = lease, older  # another thread has had the run since, and was quicker
             self._leases[lease.record.key] = lease
             oldest = self._leases.popitem(last=False)[1] if len(self._leases) > self._most else None
-        if oldest is not None:
-            close(oldest)
+        for one in (older, oldest):
+            if one is not None:
+                close(one)
 
     def take(self, record: RunRecord) -> Lease | None:
         """The lease of that run, renewed. The fencing token tells whether somebody else has had the run meanwhile."""
