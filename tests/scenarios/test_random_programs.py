@@ -222,7 +222,7 @@ def test_program_ends_the_same_after_a_crash_at_every_commit(program: list[Any])
 
 
 @pytest.mark.slow
-@settings(calm, max_examples=50)
+@settings(calm, max_examples=150)
 @given(programs(25), sequences)
 def test_large_program_ends_the_same_after_several_crashes(program: list[Any], crashes: list[Crash]) -> None:
     crash_often(program, crashes)
