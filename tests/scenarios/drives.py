@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from durable_nb import Refused, Run, runs
+from durable_nb import Refused, Run, SignalRejected, runs
 from durable_nb.client import ENDED
 
 Drive = Callable[[], Any]
@@ -84,5 +84,7 @@ def tell(run: Run, name: str, value: Any) -> None:
     if run.status not in ENDED:
         try:
             run.signal(name, value, key=f"{name} {value!r}")
+        except SignalRejected:
+            raise  # the wait was open already, and says what it takes
         except Refused:
             assert run.status in ENDED  # it has ended meanwhile
