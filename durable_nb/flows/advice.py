@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from durable_nb.errors import DurableWarning
+from durable_nb.flows.source.compiling import parse
 
 _WAITS = frozenset({"sleep", "timer", "result", "signal"})
 _HARMLESS = frozenset({"Saga", "suppress"})
@@ -16,7 +17,7 @@ _HARMLESS = frozenset({"Saga", "suppress"})
 def advise(function: Callable[..., Any], name: str) -> None:
     """Warn of `with` and `finally` around a wait: they run each time the flow is suspended there, and again at the end."""
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+        tree = parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):
         return  # no source to look at; starting the flow will say so
     first = function.__code__.co_firstlineno - 1

@@ -39,7 +39,7 @@ def telling(flow: Any, program: Any, signals: list[tuple[int, str]], is_cancelle
     """A drive: start, signals at their turns, a cancel once nothing more can happen without time, then the end."""
 
     def drive(app: App) -> Any:
-        run = flow["r"].start(program, [])
+        run = flow.options(on_conflict="attach")["r"].start(program, [])  # a second life looks at what failed
         for number, (turns, mailbox) in enumerate(signals):
             go_on(app, run, turns)
             if run.status not in ENDED:

@@ -3,6 +3,7 @@
 import ast
 import dis
 import inspect
+import threading
 import warnings
 from collections.abc import Iterable
 from types import CodeType
@@ -11,13 +12,26 @@ from typing import Any, Final, cast
 FUTURE: Final = 0x1000000  # CO_FUTURE_ANNOTATIONS
 _OUTSIDE: Final = "_outside"
 MAKE: Final = "_make"
+_PARSING: Final = threading.Lock()  # filters of warnings are of the process, and so is a counter of the parser
+_PATIENCE: Final = 20
 
 
 def parse(text: str) -> ast.Module:
-    """The tree of a text, without its warnings: they were given when the original was compiled."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return ast.parse(text)
+    """The tree of a text, without its warnings: they were given when the original was compiled.
+
+    Up to Python 3.11.7 and 3.12.1 two threads that parse spoil each other's count of depth. Ours wait for each other;
+    when it was one of the user's, it is done again.
+    """
+    tries = 0
+    while True:
+        with _PARSING, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                return ast.parse(text)
+            except SystemError:
+                tries += 1
+                if tries == _PATIENCE:
+                    raise
 
 
 def compile_function(source: str, file: str, path: str, free: Iterable[str], flags: int = 0) -> CodeType:
@@ -76,20 +90,20 @@ def _owner(path: str) -> str:
 
 
 def _def_named(name: str, parameters: list[str], body: list[ast.stmt]) -> ast.stmt:
-    definition = cast(ast.FunctionDef, ast.parse(f"def {name}({', '.join(parameters)}): pass").body[0])
+    definition = cast(ast.FunctionDef, parse(f"def {name}({', '.join(parameters)}): pass").body[0])
     definition.body = body
     return definition
 
 
 def _class_named(name: str, body: list[ast.stmt]) -> ast.stmt:
-    definition = cast(ast.ClassDef, ast.parse(f"class {name}: pass").body[0])
+    definition = cast(ast.ClassDef, parse(f"class {name}: pass").body[0])
     definition.body = body
     return definition
 
 
 def _compile(body: list[ast.stmt], file: str, flags: int) -> CodeType:
     tree = ast.fix_missing_locations(ast.Module(body, []))
-    with warnings.catch_warnings():
+    with _PARSING, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         code = compile(tree, file, "exec", flags=flags & FUTURE, dont_inherit=True)
     return cast(CodeType, code)
