@@ -62,6 +62,7 @@ _WHERE = {
     "flows.state": ("state", "state_of"),
     "flows.step": ("Step", "step"),
     "errors": (
+        "AlreadyQueued",
         "BadArguments",
         "BadId",
         "BadOption",

@@ -4,9 +4,7 @@ import atexit
 import logging
 import os
 import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,12 +16,10 @@ from durable_nb.flows import host as hosts, registry
 from durable_nb.flows.flow import Flow
 from durable_nb.flows.host import StartOptions
 from durable_nb.flows.values import Values
-from durable_nb.history import events as e, wire
+from durable_nb.history import events as e
 from durable_nb.history.events import Row
-from durable_nb.keeping import Keeping
 from durable_nb.management.retention import Retention, Rules
 from durable_nb.runtime import output
-from durable_nb.runtime.commits import Commits
 from durable_nb.runtime.definitions import Definitions
 from durable_nb.runtime.interrupt import Interrupts
 from durable_nb.runtime.lease import Lease
@@ -31,16 +27,16 @@ from durable_nb.runtime.options import RuntimeOptions
 from durable_nb.runtime.runtime import Runtime
 from durable_nb.runtime.scheduler import Timetable
 from durable_nb.runtime.unparking import Unparking
-from durable_nb.steered import uninterrupted
-from durable_nb.steering import Steering
+from durable_nb.steer.steered import uninterrupted
+from durable_nb.steer.steering import Steering
+from durable_nb.steer.waiting import Waiting
 from durable_nb.stores import Store
 from durable_nb.stores.shapes import OutputRecord, RunRecord
 
 _logger = logging.getLogger("durable_nb")
-_LOOK = 0.25  # seconds between looks while waiting for a run that another process carries
 
 
-class App(Keeping):
+class App(Waiting):
     """An open log. A context manager; the newest open app is the default one."""
 
     def __init__(self, url: str, store: Store, options: RuntimeOptions, carry: bool, retention: Rules) -> None:
@@ -136,44 +132,6 @@ class App(Keeping):
             return None
         return self.store.claim_run(record.key, runtime.owner, self.clock.now())
 
-    def result(self, id: str, timeout: float | None) -> Any:
-        """Wait until the run has ended, or waits for a person."""
-        record = self.client.record(id)
-        if record.status not in SETTLED:
-            record = self._wait(record, timeout)
-        return self.client.outcome(record)
-
-    def _wait(self, record: RunRecord, timeout: float | None) -> RunRecord:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with self._listening(record.key) as news:
-            while True:
-                record = self.client.record(record.id)
-                if record.status in SETTLED:
-                    return record
-                self._check_open()
-                left = _LOOK if deadline is None else min(_LOOK, deadline - time.monotonic())
-                if left <= 0:
-                    raise TimeoutError(f"{self.client.why(record.id)} It was waited for {timeout} s")
-                self._wait_for_news(news, left)
-
-    def _listening(self, run: int) -> AbstractContextManager[threading.Event | Commits]:
-        return nullcontext(Commits(self.store)) if self.runtime is None else self.runtime.shared.news.listening(run)
-
-    def _wait_for_news(self, news: threading.Event | Commits, left: float) -> None:
-        if self.runtime is not None and not self.runtime.shared.options.carriers:
-            self._drive(left)
-        else:
-            news.wait(left)
-            news.clear()
-
-    def _drive(self, left: float) -> None:
-        """Without carriers, whoever waits for a run carries what is due."""
-        if self.turn():
-            return
-        due = self.next_due()
-        wait = left if due is None else min(left, self.clock.real_wait(due - self.clock.now()))
-        time.sleep(max(0.0, wait))
-
     def turn(self) -> bool:
         """Carry one due run, or run one due step, on this thread; False when nothing is due."""
         runtime = self._runtime()
@@ -220,20 +178,6 @@ class App(Keeping):
     def note(self, id: str) -> Any:
         return self.client.note(id)
 
-    def wait_for_note(self, id: str, after: Any, timeout: float | None) -> Any:
-        """The note, once it is another one than `after`."""
-        record = self.client.record(id)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with self._listening(record.key) as news:
-            while (note := self.client.note_of(record)) == after:
-                left = _LOOK if deadline is None else min(_LOOK, deadline - time.monotonic())
-                if left <= 0 or record.ended_at is not None:
-                    raise TimeoutError(f"the note of run {id!r} is still {after!r}. {self.client.why(id)}")
-                self._check_open()
-                self._wait_for_news(news, left)
-                record = self.client.record(id)
-            return note
-
     def state(self, id: str) -> dict[str, Any]:
         return self.client.state(id)
 
@@ -242,19 +186,6 @@ class App(Keeping):
 
     def children(self, id: str) -> list[str]:
         return self.client.children(id)
-
-    def follow(self, id: str) -> Iterator[e.AnyEvent]:
-        """The events of a run, as they come, until it ends or waits for a person."""
-        key, seen = self.client.record(id).key, 0
-        with self._listening(key) as news:
-            while True:
-                record = self.client.record(id)
-                for row in self.store.history(key, seen):
-                    seen = row.seq
-                    yield wire.event_of(row)
-                if record.status in SETTLED:
-                    return
-                self._wait_for_news(news, _LOOK)
 
     def freeze(self, id: str, path: Any) -> None:
         Path(path).write_bytes(self.client.frozen(id))

@@ -7,6 +7,7 @@ DurableError
 │   ├── BadOption           an option or a duration that makes no sense    (also a ValueError)
 │   ├── BadId               a run id that cannot be used                   (also a ValueError)
 │   ├── RunConflict         the id belongs to another run
+│   ├── AlreadyQueued       a step with the same key is in the queue
 │   ├── UnknownSchedule     no schedule of that id                         (also a LookupError)
 │   ├── UnknownRun          no run of that id                              (also a LookupError)
 │   │   └── ResultExpired   it was there, and was pruned
@@ -70,6 +71,10 @@ class BadId(Refused, ValueError):
 
 class RunConflict(Refused):
     """The id belongs to a run of another flow or with other arguments; choose another id or on_conflict=."""
+
+
+class AlreadyQueued(Refused):
+    """A step with the same key is in the queue already; ask again when it has ended."""
 
 
 class UnknownSchedule(Refused, LookupError):

@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,7 +46,7 @@ def worker(
         click.echo(f"worker {os.getpid()} carries {url} with {carriers} carriers and {workers} workers")
         sys.stdout.flush()
         with connect(url, carriers=carriers, workers=workers, durability=durability, tags=_tags(tags)) as app:
-            _wait(app, stop.event, until_idle)
+            _wait(app, stop, until_idle)
             after = app.store.counts()
     ended = ", ".join(_more(before, after)) or "no run ended"
     return {"line": f"worker {os.getpid()} ends after {spoken(time.monotonic() - since)}: {ended}"}
@@ -73,12 +72,15 @@ def _more(before: dict[str, int], after: dict[str, int]) -> Iterator[str]:
 
 
 class _Stop:
-    """Within its block, a signal asks for an orderly end; a second one of its kind is as deadly as ever."""
+    """Within its block, a signal asks for an orderly end; a second one of its kind is as deadly as ever.
+
+    A flag and no event: a handler that sets one can find the lock of it held by the very thread that it interrupts.
+    """
 
     spares_commits = True  # read by the store: this handler never raises in the middle of a commit
 
     def __init__(self) -> None:
-        self.event = threading.Event()
+        self.is_asked = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "_Stop":
@@ -94,15 +96,19 @@ class _Stop:
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.event.set()
+        self.is_asked = True
         signal.signal(number, self._before[number])
 
 
-def _wait(app: App, stop: threading.Event, until_idle: bool) -> None:
-    """Until told to stop; or until two looks in a row find nothing to do, for claimed work shows a moment later."""
+def _wait(app: App, stop: _Stop, until_idle: bool) -> None:
+    """Until told to stop; or until two looks in a row find nothing to do, for claimed work shows a moment later.
+
+    It is looked again and again: a signal that comes right before a wait without end, or to another thread, does not end it.
+    """
     idle = 0
-    while not stop.wait(_LOOK if until_idle else None):
-        idle = idle + 1 if _is_idle(app) else 0
+    while not stop.is_asked:
+        time.sleep(_LOOK)
+        idle = idle + 1 if until_idle and _is_idle(app) else 0
         if idle == 2:
             return
 

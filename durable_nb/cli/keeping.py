@@ -26,7 +26,7 @@ def trust(app: App, yes: bool = False) -> Plain:
     click.echo(_described(describe(app.store, signer), app.url), err=True)
     if not yes and not _is_confirmed():
         raise Refused("nothing was changed; `--yes` accepts without a question")
-    accepted = accept(app.store, signer, app.owner(), app.clock.now())
+    accepted = accept(app.store, signer, app.clock.now())
     return {**accepted._asdict(), "fingerprint": signer.fingerprint, "log": app.url}
 
 
@@ -46,6 +46,7 @@ def _described(found: Description, url: str) -> str:
             f"  {runs} runs" + (f" ({by_status})" if runs else ""),
             f"  code of {len(found.flows)} flows: {', '.join(found.flows) or '-'}",
             f"  code of {len(found.steps)} steps: {', '.join(found.steps) or '-'}",
+            *([f"  {len(found.schedules)} schedules: {', '.join(found.schedules)}"] if found.schedules else []),
             "Trusting it lets this code, and whatever its stored values import, execute as you.",
         ]
     )

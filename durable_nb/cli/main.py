@@ -83,14 +83,10 @@ def group() -> click.Group:
         params=[*choose.options(), _version()],
         commands=[_command(verb) for verb in verbs.VERBS],
     )
-    made.add_command(
-        click.Group(
-            "key",
-            help="The key that signs your logs.",
-            commands=[_command(verb) for verb in verbs.KEY],
-            no_args_is_help=True,
+    for name, (help, table) in verbs.GROUPS.items():
+        made.add_command(
+            click.Group(name, help=help, commands=[_command(verb) for verb in table], no_args_is_help=True)
         )
-    )
     return made
 
 

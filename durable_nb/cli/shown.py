@@ -147,6 +147,38 @@ def event(data: Plain) -> RenderableType:
     )
 
 
+def schedules(data: Plain) -> RenderableType:
+    rows = [
+        (
+            one["id"],
+            one["flow"],
+            one["spec"],
+            one["tz"],
+            one["misfire"],
+            whole_seconds(one["next_at"]) if not one["is_paused"] else one_line(one["sentence"]),
+        )
+        for one in data["schedules"]
+    ]
+    columns = ("id", "flow", "times", "zone", "misfire", "next (UTC)")
+    return table_of(columns, rows) if rows else Text("no schedules", style="dim")
+
+
+def schedule(data: Plain) -> RenderableType:
+    if data["is_paused"]:
+        return text_of(f"schedule {data['id']!r} is paused: {one_line(data['sentence'])}")
+    return text_of(f"schedule {data['id']!r} starts next at {whole_seconds(data['next_at'])} UTC")
+
+
+def times(data: Plain) -> RenderableType:
+    if not data["times"]:
+        return text_of(f"schedule {data['id']!r} is paused")
+    return text_of("\n".join(whole_seconds(at) for at in data["times"]))
+
+
+def dropped(data: Plain) -> RenderableType:
+    return text_of(f"schedule {data['id']!r} is gone; the runs it has started stay")
+
+
 def found(data: Plain) -> RenderableType:
     rows = [["" if cell is None else cell for cell in row] for row in data["rows"]]
     return table_of([text_of(column).plain for column in data["columns"]], rows)

@@ -5,6 +5,7 @@ import click
 from durable_nb.cli import carrying, keeping, query, reading, shown, stress
 from durable_nb.cli.choose import names_log
 from durable_nb.cli.clearing_verbs import CLEARING
+from durable_nb.cli.scheduling_verbs import SCHEDULING
 from durable_nb.cli.steering_verbs import STEERING
 from durable_nb.cli.verb import RUN, STATUSES, Verb, argument, option
 
@@ -222,4 +223,8 @@ STRESS = (
     ),
 )
 
+GROUPS = {
+    "key": ("The key that signs your logs.", KEY),
+    "schedules": ("Flows that are started again and again.", SCHEDULING),
+}
 VERBS = (*READING, *STEERING, *CLEARING, *KEEPING, *CARRYING, *STRESS)

@@ -7,7 +7,7 @@ from typing import Any
 
 from durable_nb.durations import Duration, seconds
 from durable_nb.errors import BadOption, StepTimeout, Unstorable
-from durable_nb.flows.queue import Queue
+from durable_nb.flows.queue import NO_KEYS, Keys, Queue
 
 ANY = "any"  # the tag of a process that takes every step
 ErrorClasses = tuple[type[BaseException], ...]
@@ -81,7 +81,7 @@ class StepOptions:
     session: str = ""
     queue: str = ""
     priority: int | None = None
-    key: Callable[..., Any] | None = None  # of the queue: whose turn a call is, from its arguments
+    keys: Keys = NO_KEYS  # of the queue
 
     @property
     def is_routed(self) -> bool:
@@ -106,7 +106,7 @@ def step_options(before: StepOptions, **given: Any) -> StepOptions:
     for name in ("isolate", "check_arguments"):
         if not isinstance(given.get(name, False), bool):
             raise BadOption(f"{name}={given[name]!r}: it is True or False")
-    queue = _queue(given["queue"]) if "queue" in given else (before.queue, before.key)
+    queue = _queue(given["queue"]) if "queue" in given else (before.queue, before.keys)
     return StepOptions(
         retry=retry,
         timeout=timeout if timeout is not None or retry.timeout is None else seconds(retry.timeout),
@@ -118,7 +118,7 @@ def step_options(before: StepOptions, **given: Any) -> StepOptions:
         session=_name("session", given["session"], 200) if "session" in given else before.session,
         queue=queue[0],
         priority=checked_priority(given["priority"]) if "priority" in given else before.priority,
-        key=queue[1],
+        keys=queue[1],
     )
 
 
@@ -143,10 +143,10 @@ def checked_priority(given: Any) -> int | None:
     return given
 
 
-def _queue(given: Any) -> tuple[str, Callable[..., Any] | None]:
+def _queue(given: Any) -> tuple[str, Keys]:
     if isinstance(given, Queue):
-        return given.name, given.key
-    return _name("queue", given, 100), None
+        return given.name, given.keys
+    return _name("queue", given, 100), NO_KEYS
 
 
 def _name(option: str, given: Any, limit: int) -> str:

@@ -162,6 +162,18 @@ class Schedule:
         record = self.record
         return None if record.paused else as_datetime(record.next_at)
 
+    def times(self, count: int = 5) -> list[datetime]:
+        """When it starts its next runs; never while it is paused."""
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise BadOption(f"count={count!r}: how many times, 1 or more")
+        record = self.record
+        if record.paused:
+            return []
+        rule, found = ticks(record.spec, record.tz), [record.next_at]
+        while len(found) < count:
+            found.append(rule.after(found[-1]))
+        return [as_datetime(at) for at in found]
+
     def pause(self) -> None:
         """It starts nothing until `resume()`."""
         self._host.timetable.pause(self.id)

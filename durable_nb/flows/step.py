@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
+from durable_nb.codec.digest import digest, digest_bytes
 from durable_nb.codec.values import plain_json
 from durable_nb.durations import Duration
 from durable_nb.engine.turn import Turn
@@ -27,7 +28,7 @@ R = TypeVar("R")
 class Use:
     """One call of a step, as the runtime performs it."""
 
-    __slots__ = ("args", "elsewhere", "is_direct", "kwargs", "large", "named", "queue_key", "step")
+    __slots__ = ("args", "dedup", "elsewhere", "is_direct", "kwargs", "large", "named", "queue_key", "step")
 
     def __init__(self, step: "Step[..., Any]", args: Any, kwargs: Any, named: dict[str, Any], elsewhere: bool) -> None:
         self.large: dict[str, bytes] | None = None  # arguments that go to the store with the ask, not with each replay
@@ -38,6 +39,7 @@ class Use:
         self.named = named
         self.elsewhere = elsewhere
         self.queue_key = ""  # whose turn it is in the queue
+        self.dedup = ""  # what it is equal to there
 
     @property
     def check_arguments(self) -> bool:
@@ -155,15 +157,27 @@ class Step(Generic[P, R]):
         value = turn.reader.keep_arguments(named, f"step `{self.name}`", options.codec, use.large)
         due = turn.reader.now() + options.delay if options.delay else None
         if options.queue:
-            use.queue_key = self._queue_key(args, kwargs)
+            use.queue_key, use.dedup = self._queue_keys(use)
         call = calls.StepCall(value, due, elsewhere, options.tag, options.session, options.queue)
         return calls.Ask("step", self.name, calls.encode(call), use)
 
-    def _queue_key(self, args: Any, kwargs: Any) -> str:
-        """Whose turn the call is: what the queue's function makes of the arguments, as text."""
+    def _queue_keys(self, use: Use) -> tuple[str, str]:
+        """What the queue makes of the arguments: whose turn the call is, and what it is equal to there."""
         queue = queue_of(self.options_.queue)
-        key = queue.key if queue is not None else self.options_.key
-        return "" if key is None else str(key(*args, **kwargs))[:200]
+        key, dedup = queue.keys if queue is not None else self.options_.keys
+        turn = "" if key is None else str(key(*use.args, **use.kwargs))[:200]
+        if dedup is None or dedup is False:
+            return turn, ""
+        if dedup is not True:
+            found = dedup(*use.args, **use.kwargs)
+            return turn, "" if found is None else digest_bytes(str(found).encode())
+        same = digest((self.name, use.named))
+        if same is None:
+            raise BadOption(
+                f"queue `{self.options_.queue}` has dedup=True, and arguments of step `{self.name}` cannot be compared; give "
+                "a function of the arguments, dedup=lambda …: …"
+            )
+        return turn, same
 
 
 @overload

@@ -166,7 +166,9 @@ class Values:
         changed: dict[str, Any] = {}
         for name in event.__struct_fields__:
             part = getattr(event, name)
-            if isinstance(part, Value):
+            if name == "state":  # which lies beside the run
+                changed[name] = {key: self.mark(kept, uid, 0, "state") for key, kept in part.items()}
+            elif isinstance(part, Value):
                 changed[name] = self.mark(part, uid, row.seq, row.kind)
             elif isinstance(part, Failure) and part.error is not None:
                 changed[name] = msgspec.structs.replace(part, error=self.mark(part.error, uid, row.seq, row.kind))

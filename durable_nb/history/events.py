@@ -287,9 +287,10 @@ class RunFailed(Event, frozen=True, kw_only=True):
 
 
 class RunCancelled(Event, frozen=True, kw_only=True):
-    """The run was cancelled."""
+    """The run was cancelled. Where it was cut off its code never heard of it: somebody ended it while that waited."""
 
     sentence: str
+    is_cut_off: bool = False
 
 
 AnyEvent = (

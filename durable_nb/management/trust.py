@@ -1,15 +1,17 @@
 """Accepting a log from elsewhere: everything in it that may execute is signed again, with this user's key."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from durable_nb.codec.sign import Signer
 from durable_nb.errors import Corrupt, Refused
 from durable_nb.flows.source.travelling import digest_of
 from durable_nb.flows.values import Values
+from durable_nb.history import wire
 from durable_nb.history.events import Row
-from durable_nb.stores.protocol import MailArrived, Store
-from durable_nb.stores.shapes import Commit, Mail, NewMail, Query, Release, RunRecord
+from durable_nb.stores.protocol import Store
+from durable_nb.stores.shapes import Mail, Query, RunRecord
 
 _PAGE = 200  # runs looked up at once
 _ROWS = 1000  # rows written in one transaction
@@ -23,6 +25,7 @@ class Description(NamedTuple):
     runs: dict[str, int]  # by status
     flows: tuple[str, ...]  # names whose stored code may run from then on
     steps: tuple[str, ...]
+    schedules: tuple[str, ...]  # which start runs by themselves
 
 
 class Accepted(NamedTuple):
@@ -43,10 +46,11 @@ def describe(store: Store, signer: Signer) -> Description:
         runs=store.counts(),
         flows=tuple(sorted({code.name for code in codes if code.kind == "flow"})),
         steps=tuple(sorted({code.name for code in codes if code.kind == "step"})),
+        schedules=tuple(record.id for record in store.schedules()),
     )
 
 
-def trust(store: Store, signer: Signer, owner: int, now: float) -> Accepted:
+def trust(store: Store, signer: Signer, now: float) -> Accepted:
     """Sign every value, every definition and last the log itself; killed on the way, it can be run again."""
     store.bury(now)
     _refuse_carried(store)
@@ -55,8 +59,11 @@ def trust(store: Store, signer: Signer, owner: int, now: float) -> Accepted:
     runs = rows = unreadable = 0
     for record in _every_run(store):
         signed, broken = _sign_history(store, values, record)
+        _sign_beside(store, values, record)
         runs, rows, unreadable = runs + 1, rows + signed, unreadable + broken
-        _sign_mail(store, values, record, owner, now)
+        _sign_mail(store, values, record)
+    _sign_schedules(store, values)
+    _sign_early(store, values)
     codes = _sign_codes(store, values)
     store.sign_log(signer.sign("log", log.uid))
     return Accepted(runs, rows, codes, unreadable)
@@ -95,6 +102,46 @@ def _sign_history(store: Store, values: Values, record: RunRecord) -> tuple[int,
     return len(changed), broken
 
 
+def _sign_beside(store: Store, values: Values, record: RunRecord) -> None:
+    """State, note and outcome of a run."""
+    state = [(key, old, _again(values, old, record.uid, "state")) for key, old in store.state(record.key).items()]
+    changed = [(key, fresh) for key, old, fresh in state if fresh != old]
+    note = None if record.note is None else _again(values, record.note, record.uid, "note")
+    outcome = record.outcome
+    if outcome is not None:
+        with suppress(Corrupt):  # counted with the rows
+            seq = wire.decode_ended(outcome).seq
+            outcome = wire.ended_of(store.history(record.key, seq - 1)[0])
+    if changed or (note, outcome) != (record.note, record.outcome):
+        store.replace_beside(record.key, changed, note, outcome)
+
+
+def _sign_schedules(store: Store, values: Values) -> None:
+    """Again, until nobody else has put one with the other key meanwhile."""
+    while changed := [
+        (record, record._replace(arguments=fresh))
+        for record in store.schedules()
+        if (fresh := _again(values, record.arguments, record.id, "schedule")) != record.arguments
+    ]:
+        for old, new in changed:
+            store.fire(old, new, ())
+
+
+def _sign_early(store: Store, values: Values) -> None:
+    found = [(signal, _again(values, signal.value, id, "signal")) for id, signal in store.early()]
+    changed = [signal._replace(value=fresh) for signal, fresh in found if fresh != signal.value]
+    if changed:
+        store.replace_early(changed)
+
+
+def _again(values: Values, data: bytes, uid: str, kind: str) -> bytes:
+    """A value that lies beside histories, with your mark; as it is when nobody can read it."""
+    try:
+        return wire.encode_value(values.mark(wire.decode_value(data), uid, 0, kind))
+    except Corrupt:
+        return data
+
+
 def _sign_codes(store: Store, values: Values) -> int:
     signed = 0
     for code in store.codes():
@@ -105,41 +152,20 @@ def _sign_codes(store: Store, values: Values) -> int:
     return signed
 
 
-def _sign_mail(store: Store, values: Values, record: RunRecord, owner: int, now: float) -> None:
-    """Put the answers in the inbox again, signed: first all of them, then the old ones go, so that none is lost."""
-    before = store.mail(record.key)
-    if all(_signed(values, mail, record.uid) == mail.value for mail in before):
-        return
-    seized = store.seize(record.key, owner)
-    if seized is None:
-        raise Refused(f"run {record.id!r} is being carried right now; try again in a moment")
-    # One that a killed `trust` had put already is the same to the byte, for a mark depends on nothing but its place.
-    fresh = {mail._replace(seq=0, value=_signed(values, mail, record.uid)): None for mail in before}
-    for mail in fresh:
-        again = NewMail(mail.kind, mail.ask, mail.attempt, mail.name, mail.key, mail.value, mail.sender, False)
-        store.tell(record.key, again, mail.sent_at)
-    _release(store, seized, [mail.seq for mail in before], now)
+def _sign_mail(store: Store, values: Values, record: RunRecord) -> None:
+    found = [(mail, _signed(values, mail, record)) for mail in store.mail(record.key)]
+    changed = [mail._replace(value=fresh) for mail, fresh in found if fresh != mail.value]
+    if changed:
+        store.replace_mail(changed)
 
 
-def _signed(values: Values, mail: Mail, uid: str) -> bytes:
-    """A worker signs a value for its ask; the carrier gives it the mark of its place when it is admitted."""
+def _signed(values: Values, mail: Mail, record: RunRecord) -> bytes:
+    """A worker signs a value for its ask, whoever signals for the id; the carrier marks it for its place in the history."""
+    if mail.kind == "signal":
+        return _again(values, mail.value, record.id, "signal")
     if mail.ask is None or mail.kind not in ("returned", "raised", "attempt_failed"):
         return mail.value
     try:
-        return values.mark_row(Row(-mail.ask, mail.kind, mail.ask, None, mail.value, mail.sent_at), uid).data
+        return values.mark_row(Row(-mail.ask, mail.kind, mail.ask, None, mail.value, mail.sent_at), record.uid).data
     except Corrupt:
         return mail.value
-
-
-def _release(store: Store, record: RunRecord, old: list[int], now: float) -> None:
-    """Drop the old mail and give the run back as it was, due at once where it can run at all."""
-    is_live = record.status in ("pending", "running", "waiting")
-    ready = min(record.ready_at if record.ready_at is not None else now, now) if is_live else None
-    release = Release(record.status, ready, record.reason, record.sentence, record.waits, record.outcome)
-    while (present := store.run_by_key(record.key)) is not None:
-        commit = Commit(record.key, record.lease, present.mail, (), record.updated_at, taken=old, release=release)
-        try:
-            store.commit(commit)
-        except MailArrived:
-            continue  # from somebody else, just now; it is theirs to sign
-        return

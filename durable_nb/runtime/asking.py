@@ -15,6 +15,7 @@ from durable_nb.history.events import Row
 from durable_nb.history.values import Value, plain
 from durable_nb.runtime.births import child_id, conflict, new_run
 from durable_nb.runtime.lease import Lease
+from durable_nb.runtime.mail import mail_again
 from durable_nb.runtime.steps import Workers
 from durable_nb.stores.shapes import Mail, Message, NewMail, NewRun, NewWork, RunRecord
 
@@ -30,7 +31,7 @@ class Asking:
         self.rows: list[Row] = []
         self.work: list[NewWork] = []
         self.begun: dict[int, calls.Ask] = {}  # what of it is to be done
-        self.starts: list[NewRun] = []
+        self.starts: dict[str, NewRun] = {}  # by id
         self.watches: list[tuple[str, int]] = []
         self.messages: list[Message] = []
         self.state: list[tuple[str, bytes | None]] = []
@@ -45,7 +46,7 @@ class Asking:
     def parts(self) -> dict[str, Any]:
         """What goes into the commit beside the rows; only what there is."""
         parts = {
-            "work": self.work, "starts": self.starts, "watches": self.watches, "messages": self.messages,
+            "work": self.work, "starts": list(self.starts.values()), "watches": self.watches, "messages": self.messages,
             "state": self.state, "note": self.note, "dropped": self.dropped, "returned": self.returned,
         }  # fmt: skip
         return {name: part for name, part in parts.items() if part}
@@ -100,7 +101,7 @@ class Asking:
         shared, record = self._lease.shared, self._lease.record
         id = begin.id or child_id(record, number)
         uid = digest_bytes(f"{record.uid}/{number}".encode())[:32]
-        known = shared.store.run(id)
+        known = self.starts.get(id) or shared.store.run(id)
         if known is not None and known.uid != uid:
             self._meet(number, begin, known, is_awaited)
             return
@@ -110,17 +111,13 @@ class Asking:
             self._refuse(number, error)
             return
         priority = new.priority if begin.options.priority is not None else record.priority
-        self.starts.append(new._replace(parent=record.key, parent_ask=number, priority=priority))
+        self.starts[id] = new._replace(parent=record.key, parent_ask=number, priority=priority)
         if is_awaited:
             self.watches.append((id, number))
         else:
             self._answer(number, plain(msgspec.json.encode(id)))
 
-    def _new(self, id: str) -> NewRun | None:
-        """The run of that id, if this very commit begins it."""
-        return next((new for new in self.starts if new.id == id), None)
-
-    def _meet(self, number: int, begin: Begin, known: RunRecord, is_awaited: bool) -> None:
+    def _meet(self, number: int, begin: Begin, known: RunRecord | NewRun, is_awaited: bool) -> None:
         """The id belongs to a run already: it is attached to if it is the same call, else refused."""
         error = conflict(self._lease.shared, begin, known, is_awaited)
         if error is not None:
@@ -131,7 +128,7 @@ class Asking:
             self._answer(number, plain(msgspec.json.encode(known.id)))
 
     def _watch(self, number: int, run: str) -> None:
-        if self._new(run) is None and self._lease.shared.store.run(run) is None:
+        if run not in self.starts and self._lease.shared.store.run(run) is None:
             self._refuse(number, UnknownRun(f"there is no run {run!r} in this log"))
         elif run == self._lease.record.id:
             self._refuse(number, Refused(f"run {run!r} cannot wait for its own end"))
@@ -141,21 +138,28 @@ class Asking:
     def _look(self, number: int, key: str, run: str) -> None:
         shared = self._lease.shared
         record = shared.store.run(run)
-        if record is None:
+        if record is None and run not in self.starts:
             self._refuse(number, UnknownRun(f"there is no run {run!r} in this log"))
             return
-        stored = shared.store.state(record.key).get(key)
-        if stored is None:
+        stored = None if record is None else self._state_of(record).get(key)
+        if record is None or stored is None:
             self._refuse(number, KeyError(key))
             return
         value = wire.decode_value(stored)
         shared.values.check(value, record.uid, 0, "state", f"state[{key!r}] of run {run!r}")
         self._answer(number, value)
 
+    def _state_of(self, record: RunRecord) -> dict[str, bytes]:
+        """As it is now; of the run itself with what this very commit changes."""
+        stored: dict[str, bytes | None] = {**self._lease.shared.store.state(record.key)}
+        if record.key == self._lease.record.key:
+            stored.update(self.state)
+        return {key: value for key, value in stored.items() if value is not None}
+
     def _tell(self, number: int, verb: str, call: calls.RunCall) -> None:
         shared, own = self._lease.shared, self._lease.record
         record = shared.store.run(call.run)
-        found = self._new(call.run) or record
+        found = self.starts.get(call.run) or record
         if found is None:
             self._refuse(number, UnknownRun(f"there is no run {call.run!r} in this log"))
             return
@@ -180,8 +184,9 @@ class Asking:
     def release(self, given: Ticket, ref: int, why: str = "gave it up") -> None:
         """Tell whoever does what is not wanted any more."""
         if given.answer is not None:
-            if given.answer.kind == "received":
-                self.returned.append(self._mail_of(given.answer))
+            event = wire.event_of(given.answer) if given.answer.kind == "received" else None
+            if isinstance(event, e.Received):
+                self.returned.append(mail_again(self._lease.shared.values, self._lease.record, event))
         elif given.ask.kind == "step":
             self.dropped.append(ref)
         elif given.ask.kind == "child":
@@ -189,14 +194,6 @@ class Asking:
             id = begin.id or child_id(self._lease.record, ref)
             uid = digest_bytes(f"{self._lease.record.uid}/{ref}".encode())[:32]
             self.messages.append(Message(id, uid, cancel_mail(f"run {self._lease.record.id}", f"its parent {why}")))
-
-    def _mail_of(self, row: Row) -> Mail:
-        """The signal that a `received` row took, as it lay in the inbox."""
-        event = wire.event_of(row)
-        assert isinstance(event, e.Received)
-        value = self._lease.shared.values.mark(event.value, self._lease.record.id, 0, "signal")
-        data = wire.encode_value(value)
-        return Mail(event.mail, "signal", None, None, event.name, event.key, data, event.sender, event.sent_at)
 
 
 def cancel_mail(sender: str, reason: str) -> NewMail:

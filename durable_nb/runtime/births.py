@@ -58,15 +58,16 @@ def kept_arguments(log: Nursery, begin: Begin) -> Value:
     return log.values.keep_arguments(named, f"flow `{begin.flow.name}`")
 
 
-def conflict(log: Nursery, begin: Begin, known: RunRecord, is_child: bool) -> DurableError | None:
+def conflict(log: Nursery, begin: Begin, known: RunRecord | NewRun, is_child: bool) -> DurableError | None:
     """Why the run that has the id is not the one that is wanted; None when it is."""
+    status = known.status if isinstance(known, RunRecord) else "pending"
     policy = "reject" if is_child and begin.options.on_conflict == "match" else begin.options.on_conflict
     if known.flow != begin.flow.name:
         return RunConflict(f"the id {known.id!r} belongs to a run of flow `{known.flow}`, not of `{begin.flow.name}`")
     if policy == "attach":
         return None
     if policy == "reject":
-        return RunConflict(f"run {known.id!r} of flow `{known.flow}` exists already; it is {known.status}")
+        return RunConflict(f"run {known.id!r} of flow `{known.flow}` exists already; it is {status}")
     found = argument_difference(kept_arguments(log, begin), wire.decode_value(known.arguments))
     if found is None:
         return None

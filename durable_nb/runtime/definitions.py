@@ -15,7 +15,7 @@ from durable_nb.flows.flow import Flow
 from durable_nb.flows.host import StartOptions
 from durable_nb.flows.place import turn_or_none
 from durable_nb.flows.policy import NEVER
-from durable_nb.flows.queue import queue_of
+from durable_nb.flows.queue import NO_KEYS, Keys, queue_of
 from durable_nb.flows.source.bundle import bundle
 from durable_nb.flows.source.capture import capture_watched
 from durable_nb.flows.source.identity import refer
@@ -220,8 +220,9 @@ class Definitions:
             return Flow(function, record.name, StartOptions(), owner)
         if not is_bundle(document):
             return Step(function, record.name, options_of(envelope.given, NEVER.retry_on, NEVER.give_up_on))
-        function, retry_on, give_up_on, owner, key = function()
-        return Step(function, record.name, options_of(envelope.given, retry_on, give_up_on, key), owner=owner)
+        function, retry_on, give_up_on, owner, *keys = function()
+        options = options_of(envelope.given, retry_on, give_up_on, Keys(*keys))
+        return Step(function, record.name, options, owner=owner)
 
     def _resolve(self, kind: str, name: str) -> object:
         if kind == "step":
@@ -307,8 +308,9 @@ def _step_root(step: Step[..., Any]) -> Callable[..., Any]:
     """The function to capture. With classes of errors or of its own, or a queue's key, one that gives them too."""
     retry = step.options_.retry
     queue = queue_of(step.options_.queue)
-    key = queue.key if queue is not None else step.options_.key
-    if key is None and step.owner is None and (retry.retry_on, retry.give_up_on) == (NEVER.retry_on, NEVER.give_up_on):
+    keys = queue.keys if queue is not None else step.options_.keys
+    is_usual = (retry.retry_on, retry.give_up_on) == (NEVER.retry_on, NEVER.give_up_on)
+    if keys == NO_KEYS and step.owner is None and is_usual:
         return step.function
     return _bundled(
         "step_and_errors",
@@ -317,7 +319,8 @@ def _step_root(step: Step[..., Any]) -> Callable[..., Any]:
         retry_on=retry.retry_on,
         give_up_on=retry.give_up_on,
         owner=step.owner,
-        key=key,
+        key=keys.key,
+        dedup=keys.dedup,
     )
 
 

@@ -6,6 +6,7 @@ import msgspec
 
 from durable_nb.durations import seconds
 from durable_nb.flows.policy import Retry, StepOptions
+from durable_nb.flows.queue import NO_KEYS, Keys
 
 
 class Given(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -43,10 +44,10 @@ def policy(options: StepOptions) -> bytes:
 def with_policy(options: StepOptions, policy: bytes) -> StepOptions:
     """The options of a definition, with those of one call; the classes of errors stay."""
     given = msgspec.json.decode(policy, type=_Policy).given
-    return options_of(given, options.retry.retry_on, options.retry.give_up_on, options.key)
+    return options_of(given, options.retry.retry_on, options.retry.give_up_on, options.keys)
 
 
-def options_of(given: Given, retry_on: Any, give_up_on: Any, key: Any = None) -> StepOptions:
+def options_of(given: Given, retry_on: Any, give_up_on: Any, keys: Keys = NO_KEYS) -> StepOptions:
     """The options again, with what is code."""
     retry = Retry(
         max_attempts=given.max_attempts,
@@ -70,7 +71,7 @@ def options_of(given: Given, retry_on: Any, give_up_on: Any, key: Any = None) ->
         session=given.session,
         queue=given.queue,
         priority=given.priority,
-        key=key,
+        keys=keys,
     )
 
 

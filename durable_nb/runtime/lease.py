@@ -68,6 +68,7 @@ class Lease:
         self.wake_at: float | None = None
         self.pending: list[Row] = []  # rows that the code has seen and no commit has written yet
         self.pending_mail: list[int] = []  # what of them was in the inbox
+        self.pending_freed: list[tuple[str, str]] = []  # keys of signals that were rejected among them
         self.pending_work: list[Mail] = []  # answers of steps in this process among them: their work is done with
         self.answers: deque[Mail] = deque()  # of steps in this process, which need no inbox
         self._answers_since = 0.0
@@ -135,10 +136,10 @@ class Lease:
         dropped = [*(answer.ask for answer in self.pending_work if answer.ask), *more.pop("dropped", ())]
         commit = Commit(
             self.record.key, self.record.lease, self.mail_known, whole, self.shared.now(), taken=taken,
-            dropped=dropped, payloads=refers, **more,
+            dropped=dropped, payloads=refers, freed=self.pending_freed, **more,
         )  # fmt: skip
         mark = self.shared.store.commit(commit)
-        self.pending, self.pending_mail, self.pending_work = [], [], []
+        self.pending, self.pending_mail, self.pending_freed, self.pending_work = [], [], [], []
         self.log.extend(whole)
         return mark
 
@@ -158,6 +159,8 @@ class Lease:
             self.pending.append(row)
             if mail is not None and mail.seq:
                 self.pending_mail.append(mail.seq)
+                if row.kind == "rejected" and mail.key is not None:
+                    self.pending_freed.append((mail.name or "", mail.key))
             elif mail is not None:
                 self.pending_work.append(mail)
             self.head = row.seq

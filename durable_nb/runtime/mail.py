@@ -1,11 +1,13 @@
 """From the inbox to the history: what mail becomes when the holder of the lease admits it."""
 
-from durable_nb.errors import Corrupt, RunCancelled, RunFailed, Untrusted
+from durable_nb.errors import AlreadyQueued, Corrupt, RunCancelled, RunFailed, Untrusted
+from durable_nb.flows.remarks import Move, Owned, Spot
+from durable_nb.flows.values import Values
 from durable_nb.history import events as e, wire
 from durable_nb.history.events import Row
 from durable_nb.history.values import Value
 from durable_nb.runtime.lease import Lease
-from durable_nb.stores.shapes import Mail
+from durable_nb.stores.shapes import Mail, RunRecord
 
 
 def row_of_mail(lease: Lease, mail: Mail, seq: int) -> Row | None:
@@ -36,6 +38,14 @@ def received_row(lease: Lease, mail: Mail, ask: int, value: Value) -> Row:
     return wire.row_of(event)
 
 
+def mail_again(values: Values, record: RunRecord, event: e.Received) -> Mail:
+    """A signal that was received and goes back to its mailbox, as it lay there."""
+    move = Move(Owned(values, record.uid), Owned(values, record.id))
+    value = move.value(event.value, Spot(record.uid, event.seq, "received"), Spot(record.id, 0, "signal"))
+    data = wire.encode_value(value)
+    return Mail(event.mail, "signal", None, None, event.name, event.key, data, event.sender, event.sent_at)
+
+
 def ended_row(lease: Lease, mail: Mail, asked: Row) -> Row:
     """What came of another run, for the ask that waits for its end."""
     shared = lease.shared
@@ -53,6 +63,15 @@ def ended_row(lease: Lease, mail: Mail, asked: Row) -> Row:
         what = f"the failure of run {record.id!r}"
         shared.values.check(ended.failure.error, record.uid, ended.seq, "failed", what)
     return lease.new_row("raised", asked.seq, None, wire.encode_failure(ended.failure))
+
+
+def queued_row(lease: Lease, mail: Mail, asked: Row) -> Row:
+    """Another step has the key in its queue."""
+    event = wire.event_of(asked)
+    assert isinstance(event, e.StepAsked)
+    whose = f"run {holder!r}" if (holder := wire.text_of(mail.value)) else "a run that is deleted"
+    sentence = f"`{asked.name}` is in queue `{event.queue}` already, for {whose}; ask again when that has ended"
+    return _raised(lease, asked, AlreadyQueued(sentence))
 
 
 def _raised(lease: Lease, asked: Row, error: Exception) -> Row:

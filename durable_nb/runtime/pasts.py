@@ -116,32 +116,32 @@ class Begetting:
             elif isinstance(event, e.ChildAsked):
                 id = event.id or child_name(born.id, born.execution, asked.seq)
                 if self._store.run(id) is None:
-                    starts.append(self._child(born, event, id))
+                    starts.append(begotten(self._log, born.uid, event, id, self._now))
                 watches.append((id, asked.seq))
         return starts, watches
 
-    def _child(self, born: Newborn, event: e.ChildAsked, id: str) -> NewRun:
-        definitions, values = self._log.definitions, self._log.values
-        uid = digest_bytes(f"{born.uid}/{event.seq}".encode())[:32]
-        code = definitions.pin(definitions.flow(event.name))
-        move = Move(Owned(values, born.uid), Owned(values, uid))
-        arguments = move.value(event.arguments, Spot(born.uid, event.seq, "child"), Spot(uid, 1, "started"))
-        started = e.Started(
-            seq=1, at=self._now, flow=event.name, code=code, mark="", arguments=arguments, version=event.version
-        )
-        return NewRun(
-            id=id,
-            uid=uid,
-            flow=event.name,
-            version=event.version,
-            code=code,
-            arguments=wire.encode_value(arguments),
-            started=wire.row_of(started),
-            ready_at=self._now,
-            owner=None,
-            payloads=tuple(sorted(set(payloads(arguments)))),
-            parent_ask=event.seq,
-        )
+
+def begotten(log: Nursery, uid: str, event: e.ChildAsked, id: str, now: float) -> NewRun:
+    """The child that the run of that uid has asked for, as a run that is to begin."""
+    definitions, values = log.definitions, log.values
+    own = digest_bytes(f"{uid}/{event.seq}".encode())[:32]
+    code = definitions.pin(definitions.flow(event.name))
+    move = Move(Owned(values, uid), Owned(values, own))
+    arguments = move.value(event.arguments, Spot(uid, event.seq, "child"), Spot(own, 1, "started"))
+    started = e.Started(seq=1, at=now, flow=event.name, code=code, mark="", arguments=arguments, version=event.version)
+    return NewRun(
+        id=id,
+        uid=own,
+        flow=event.name,
+        version=event.version,
+        code=code,
+        arguments=wire.encode_value(arguments),
+        started=wire.row_of(started),
+        ready_at=now,
+        owner=None,
+        payloads=tuple(sorted(set(payloads(arguments)))),
+        parent_ask=event.seq,
+    )
 
 
 def open_asks(rows: Iterable[Row]) -> dict[int, Asked]:

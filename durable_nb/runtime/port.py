@@ -11,13 +11,13 @@ from durable_nb.history.events import ANSWERS, Row
 from durable_nb.runtime.asking import Asking
 from durable_nb.runtime.attempts import attempt_here, park_crashed, so_far
 from durable_nb.runtime.lease import Ending, Lease
-from durable_nb.runtime.mail import ended_row, received_row, row_of_mail
+from durable_nb.runtime.mail import ended_row, queued_row, received_row, row_of_mail
 from durable_nb.runtime.options import GRACE
 from durable_nb.runtime.steps import Workers
 from durable_nb.stores.protocol import IdTaken, LeaseLost
 from durable_nb.stores.shapes import Mail
 
-_OUTCOMES = ("returned", "raised", "crashed")
+_OUTCOMES = ("returned", "raised", "crashed", "queued")
 
 
 class Port:
@@ -230,6 +230,8 @@ class Port:
             return None
         if mail.kind in ("ended", "gone"):
             return ended_row(lease, mail, ticket.row)
+        if mail.kind == "queued":
+            return queued_row(lease, mail, ticket.row)
         if mail.kind == "crashed":
             park_crashed(lease, ticket.row.name or "", ticket.row.seq)
             return None

@@ -16,7 +16,7 @@ from durable_nb.engine.turn import (
     run_turn,
 )
 from durable_nb.flows.values import Values
-from durable_nb.history import events as e
+from durable_nb.history import events as e, wire
 from durable_nb.history.summary import effective, started_of
 from durable_nb.runtime.reader import Reader
 
@@ -59,6 +59,12 @@ def rehearse(rows: Sequence[e.Row], flow: Any, run: Who, values: Values) -> tupl
     outcome = run_turn(turn, lambda: flow.run(turn, code, args, kwargs))
     if isinstance(outcome, Mismatched):
         return outcome, outcome.mismatch.report
-    if len(own) < len(kept) and not isinstance(outcome, Returned | RaisedOutcome | CancelledRun | Continued):
+    is_over = isinstance(outcome, Returned | RaisedOutcome | CancelledRun | Continued)
+    if len(own) < len(kept) and not is_over and not _is_cut_off(kept[-1]):
         return outcome, f"the flow had ended ({kept[-1].kind}); now it waits for more"
     return outcome, None
+
+
+def _is_cut_off(row: e.Row) -> bool:
+    event = wire.event_of(row)
+    return isinstance(event, e.RunCancelled) and event.is_cut_off

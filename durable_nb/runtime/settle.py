@@ -54,7 +54,7 @@ def _waiting(lease: Lease) -> None:
     elif ending.status == "parked":
         _parked(lease, ending.reason, ending.sentence, ending.ask)
     elif ending.status == "cancelled":
-        _cancelled(lease, ending.sentence, [])
+        _cancelled(lease, ending.sentence, [], is_cut_off=True)
     elif ending.status == "stopping":
         lease.release([], Release("waiting", lease.shared.now(), waits=_waits(lease)))
 
@@ -89,10 +89,11 @@ def _failed(lease: Lease, error: BaseException, answer: int | None, unsent: list
     _end(lease, [*rows, wire.row_of(event)], release, parts)
 
 
-def _cancelled(lease: Lease, reason: str, unsent: list[Ticket]) -> None:
+def _cancelled(lease: Lease, reason: str, unsent: list[Ticket], is_cut_off: bool = False) -> None:
     rows, parts = _last_words(lease, unsent)
     sentence = reason or "no reason was given"
-    event = e.RunCancelled(seq=lease.head + len(rows) + 1, at=lease.shared.now(), sentence=sentence)
+    seq, at = lease.head + len(rows) + 1, lease.shared.now()
+    event = e.RunCancelled(seq=seq, at=at, sentence=sentence, is_cut_off=is_cut_off)
     _end(lease, [*rows, wire.row_of(event)], Release("cancelled", None, reason="cancelled", sentence=sentence), parts)
 
 

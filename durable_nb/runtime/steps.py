@@ -44,7 +44,7 @@ class Workers:
         owner = self._shared.owner if due is None and self._limit and not options.is_routed else None
         return NewWork(
             seq, use.step.name, self._shared.definitions.policy(use.step), due, owner, queue=options.queue,
-            queue_key=use.queue_key, tag=options.tag, session=options.session, priority=options.priority,
+            queue_key=use.queue_key, tag=options.tag, session=options.session, priority=options.priority, dedup=use.dedup,
         )  # fmt: skip
 
     def submit(self, record: RunRecord, row: Row, ask: Ask) -> None:

@@ -8,6 +8,7 @@ from durable_nb.stores.files import size_of
 from durable_nb.stores.library import Connection
 from durable_nb.stores.mailing import EARLY, put_mail
 from durable_nb.stores.queries import statements
+from durable_nb.stores.shapes import Mail
 from durable_nb.stores.watching import watchers
 
 SQL = statements("admin")
@@ -22,6 +23,28 @@ class Admin:
     def replace_marks(self, run: int, rows: Sequence[Row]) -> None:
         changed = [(run, row.seq, row.data) for row in rows]
         self._database.transact(lambda connection: connection.executemany(SQL["set_data"], changed).rowcount)
+
+    def replace_beside(
+        self, run: int, state: Sequence[tuple[str, bytes]], note: bytes | None, outcome: bytes | None
+    ) -> None:
+        def work(connection: Connection) -> None:
+            connection.executemany(SQL["set_state"], [(run, *each) for each in state])
+            connection.execute(SQL["set_beside"], (run, note, outcome))
+
+        self._database.transact(work)
+
+    def early(self) -> list[tuple[str, Mail]]:
+        return [(id, Mail._make(each)) for id, *each in self._database.read(SQL["early"])]
+
+    def replace_mail(self, mails: Sequence[Mail]) -> None:
+        self._replace(SQL["set_mail"], mails)
+
+    def replace_early(self, signals: Sequence[Mail]) -> None:
+        self._replace(SQL["set_early"], signals)
+
+    def _replace(self, sql: str, mails: Sequence[Mail]) -> None:
+        changed = [(mail.seq, mail.value) for mail in mails]
+        self._database.transact(lambda connection: connection.executemany(sql, changed).rowcount)
 
     def delete(self, keys: Sequence[int], force: bool, now: float) -> list[int]:
         return self._removed(keys, force, now, is_remembered=False)

@@ -2,13 +2,15 @@
 
 from typing import Any
 
+import msgspec
+
 from durable_nb.errors import LogError
 from durable_nb.stores.births import create_all, refer
 from durable_nb.stores.library import Connection, sqlite
-from durable_nb.stores.mailing import ENDED, SQL as MAILING, put_back, put_messages
+from durable_nb.stores.mailing import ENDED, SQL as MAILING, put_back, put_mail, put_messages
 from durable_nb.stores.protocol import LeaseLost, MailArrived
 from durable_nb.stores.queries import statements
-from durable_nb.stores.shapes import Commit, NewWork, Past, Release
+from durable_nb.stores.shapes import Commit, NewMail, NewWork, Past, Release
 from durable_nb.stores.watching import end_watches, watch
 
 SQL = statements("turns")
@@ -64,13 +66,15 @@ def give_past(connection: Connection, run: int, past: Past) -> None:
 def _apply_all(connection: Connection, commit: Commit) -> int:
     """All but the rows and the lease; the number of the last mail that the run got."""
     _apply_mail(connection, commit)
-    _apply_work(connection, commit)
+    refused = _apply_work(connection, commit)
     refer(connection, commit.run, commit.payloads)
     create_all(connection, commit.starts)
     _apply_own(connection, commit)
     # Mail comes last: a run that writes to itself and lets go is free by now, and woken; what is created here gets its
     # mail too, and who waits for the end of this run has its messages before the news.
     mark = watch(connection, commit.run, commit.watches, commit.at)
+    for mail in refused:
+        mark = put_mail(connection, commit.run, mail, commit.at)
     return put_messages(connection, commit.messages, commit.at).get(commit.run, mark)
 
 
@@ -79,26 +83,45 @@ def _apply_mail(connection: Connection, commit: Commit) -> None:
         connection.execute(MAILING["consume"], (commit.run, commit.consumed))
     if commit.taken:
         connection.executemany(MAILING["take"], [(commit.run, seq) for seq in commit.taken])
+    if commit.freed:
+        connection.executemany(MAILING["free_key"], [(commit.run, *each) for each in commit.freed])
     if commit.returned:
         put_back(connection, commit.run, commit.returned)
 
 
-def _apply_work(connection: Connection, commit: Commit) -> None:
-    if commit.work:
-        added = [_work_columns(commit.run, new, commit.at) for new in commit.work]
-        connection.executemany(_WORK["add_work"], added)
+def _apply_work(connection: Connection, commit: Commit) -> list[NewMail]:
+    """Add and drop work; the mail for what is not added, because other work in its queue has its key."""
+    refused = []
+    added = commit.work
+    if any(new.dedup for new in added):
+        added = []
+        for new in commit.work:
+            holder = _holder(connection, commit.run, new)
+            if holder is None:
+                connection.execute(_WORK["add_work"], _work_columns(commit.run, new, commit.at))
+            else:
+                refused.append(NewMail("queued", new.ask, None, None, None, msgspec.json.encode(holder), "", True))
+    if added:
+        connection.executemany(_WORK["add_work"], [_work_columns(commit.run, new, commit.at) for new in added])
     if commit.dropped:
         dropped = [(commit.run, ask) for ask in commit.dropped]
         connection.executemany(_WORK["drop_work"], dropped)
         connection.executemany(MAILING["drop_watch"], dropped)
     if commit.forgives:
         connection.execute(_WORK["forgive_work"], (commit.run,))
+    return refused
+
+
+def _holder(connection: Connection, run: int, new: NewWork) -> str | None:
+    """The run whose work has the key of this one."""
+    found = connection.execute(_WORK["holder"], (new.queue, new.dedup, run, new.ask)).fetchone() if new.dedup else None
+    return None if found is None else str(found[0])
 
 
 def _work_columns(run: int, new: NewWork, at: float) -> tuple[Any, ...]:
     is_begun = new.owner is not None
     attempt = (new.begun + is_begun, new.begun, is_begun)
-    lane = (new.queue, new.queue_key, new.tag, new.session, new.priority)
+    lane = (new.queue, new.queue_key, new.tag, new.session, new.priority, new.dedup)
     return run, new.ask, *attempt, at if new.due is None else new.due, new.owner, new.name, new.data, *lane
 
 

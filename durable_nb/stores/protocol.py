@@ -29,6 +29,7 @@ from durable_nb.stores.shapes import (
     Told,
     WorkRecord,
 )
+from durable_nb.stores.signing import Signing
 
 
 class LeaseLost(LogError):
@@ -47,7 +48,7 @@ class IdTaken(Exception):
         self.id = id
 
 
-class Store(Protocol):
+class Store(Signing, Protocol):
     """A log: runs, their histories, mail, work, state, code, payloads, output. Thread-safe; owned by one process."""
 
     # turns
@@ -80,6 +81,10 @@ class Store(Protocol):
 
     def commit(self, commit: Commit) -> int:
         """Apply the turn and return the run's mail mark; LeaseLost or MailArrived (only with a release) write nothing."""
+        ...
+
+    def commit_all(self, commits: Sequence[Commit]) -> None:
+        """Several turns of several runs, in this order, all or none."""
         ...
 
     def append(self, run: int, lease: int, mail: int, rows: Sequence[Row]) -> int:

@@ -113,6 +113,7 @@ class NewWork(NamedTuple):
     tag: str = ""
     session: str = ""
     priority: int | None = None  # None = that of its run
+    dedup: str = ""  # refused while other work with it is in the queue: mail "queued" comes, with the id of that run
 
 
 class WorkRecord(NamedTuple):
@@ -137,6 +138,7 @@ class WorkRecord(NamedTuple):
     tag: str = ""
     session: str = ""
     priority: int = 0
+    dedup: str = ""
 
 
 class Limits(NamedTuple):
@@ -196,6 +198,7 @@ class Commit(NamedTuple):
     at: float
     consumed: int = 0  # mail up to this number is deleted: it is in `rows` now
     taken: Sequence[int] = ()  # single pieces of mail that are deleted too: orders followed, signals received
+    freed: Sequence[tuple[str, str]] = ()  # (name, key) of signals that were rejected: the key may be used again
     returned: Sequence[Mail] = ()  # mail put back under its old number: signals whose receiver gave them back
     work: Sequence[NewWork] = ()
     dropped: Sequence[int] = ()  # asks whose work and watches are deleted

@@ -40,7 +40,7 @@ class SqliteStore:
         self.start, self.start_many, self.start_with_past = turns.start, turns.start_many, turns.start_with_past
         self.claim, self.claim_run = turns.claim, turns.claim_run
         self.seize, self.wrest = turns.seize, turns.wrest
-        self.commit, self.append = turns.commit, turns.append
+        self.commit, self.commit_all, self.append = turns.commit, turns.commit_all, turns.append
         self.give_back, self.history = turns.give_back, turns.history
 
         self.mail, self.tell, self.signal = mailing.mail, mailing.tell, mailing.signal
@@ -68,7 +68,9 @@ class SqliteStore:
         self.put_output, self.output = records.put_output, records.output
         self.log, self.sign_log = records.log, records.sign_log
 
-        self.replace_marks, self.delete, self.ended = admin.replace_marks, admin.delete, admin.ended
+        self.replace_marks, self.replace_beside = admin.replace_marks, admin.replace_beside
+        self.replace_mail, self.early, self.replace_early = admin.replace_mail, admin.early, admin.replace_early
+        self.delete, self.ended = admin.delete, admin.ended
         self.expire = admin.expire
         self.drop_executions, self.gc, self.sizes = admin.drop_executions, admin.gc, admin.sizes
 

@@ -91,6 +91,13 @@ class Turns:
     def commit(self, commit: Commit) -> int:
         return self._database.transact(lambda connection: apply(connection, commit))
 
+    def commit_all(self, commits: Sequence[Commit]) -> None:
+        def work(connection: Connection) -> None:
+            for commit in commits:
+                apply(connection, commit)
+
+        self._database.transact(work)
+
     def append(self, run: int, lease: int, mail: int, rows: Sequence[Row]) -> int:
         parameters: list[Any] = [run, lease, mail]
         for row in rows:

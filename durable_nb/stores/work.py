@@ -120,7 +120,7 @@ def _queue_up(connection: Connection, work: WorkRecord, now: float) -> None:
     """The next attempt takes its place in its queue: never before the one that was let in last."""
     ((n, rate_count, last),) = connection.execute(SQL["admit"], (work.queue,)).fetchall()
     at = now if last is None or last > now + AHEAD else max(now, last)
-    admitted = (work.queue, n, work.queue_key, at, work.owner, work.run, work.ask, _next(work))
+    admitted = (work.queue, n, work.queue_key, at, work.owner, work.run, work.ask, _next(work), work.dedup)
     connection.execute(SQL["put_admission"], admitted)
     connection.execute(SQL["forget_admissions"], (work.queue, n - max(_REMEMBERED, rate_count)))
 

@@ -69,5 +69,8 @@ def durable(*arguments: str, **more: Any) -> "subprocess.Popen[str]":
 
 
 def ended(process: "subprocess.Popen[str]") -> Said:
-    out, err = process.communicate(timeout=60)
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()  # where it hangs; else it has ended
     return Said(process.returncode, out, err)

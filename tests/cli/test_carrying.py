@@ -14,7 +14,7 @@ from tests.cli.conftest import Shell, durable, ended
 from tests.cli.samples import cli_bill, cli_tagged, cli_waiting
 
 SHOP = """
-import os, signal
+import os, signal, threading, time
 from pathlib import Path
 from durable_nb import flow, step
 
@@ -39,8 +39,14 @@ def {p}killed():
 @step
 def {p}held(name):
     Path(name + ".begun").open("w").close()  # a FIFO: waits for the test to look
-    Path(name + ".go").open().close()
+    while not Path(name + ".go").exists():  # in an open() that blocks, a signal of just before would never be seen
+        time.sleep(0.01)
     return name
+
+@step
+def {p}stops():
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)  # taken by this thread, and not by the main one
+    return "stopped"
 
 @flow
 def {p}total(one, two=2):
@@ -57,6 +63,10 @@ def {p}three():
 @flow
 def {p}holding():
     return [{p}once("first"), {p}held("hold"), {p}once("last")]
+
+@flow
+def {p}stopping():
+    return {p}stops()
 
 class {p}Shop:
     @flow
@@ -160,7 +170,6 @@ def test_run_goes_on_after_a_kill_and_repeats_nothing(folder: Path) -> None:
 def test_an_interrupted_run_is_code_130_and_goes_on(folder: Path, shell: Shell) -> None:
     write_shop(folder, "shop9")
     os.mkfifo(folder / "hold.begun")
-    os.mkfifo(folder / "hold.go")
     line = ["run", "shop9:shop9_holding", "--id", "a"]
     process = durable(*line)
     (folder / "hold.begun").open().close()
@@ -172,7 +181,7 @@ def test_an_interrupted_run_is_code_130_and_goes_on(folder: Path, shell: Shell) 
     assert shell("resume", "a").code == 0
     process = durable(*line)
     (folder / "hold.begun").open().close()
-    (folder / "hold.go").open("w").close()
+    (folder / "hold.go").touch()
     assert ended(process)[:2] == (0, '["first","hold","last"]\n')
     assert (folder / "first.count").read_text() == "x"
 
@@ -202,13 +211,22 @@ def test_a_worker_with_tags_takes_their_steps_too(folder: Path, shell: Shell) ->
 
 
 @pytest.mark.slow
+def test_a_worker_hears_a_signal_that_came_to_another_of_its_threads(folder: Path) -> None:
+    """Or just before its main thread began to wait, which is the same: nothing interrupts that wait."""
+    write_shop(folder, "shops")
+    start = "connect('shop.durable.db', carry=False); shops.shops_stopping['a'].start()"
+    subprocess.run([sys.executable, "-c", f"import shops; from durable_nb import connect; {start}"], check=True)
+    said = ended(durable("worker", "--log", "shop.durable.db"))
+    assert (said.code, said.err, len(said.out.splitlines())) == (0, "", 2)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_worker_told_to_stop_ends_its_step_and_gives_its_runs_back(
     folder: Path, shell: Shell, number: signal.Signals
 ) -> None:
     write_shop(folder, "shopw")
     os.mkfifo(folder / "hold.begun")
-    os.mkfifo(folder / "hold.go")
     start = "connect('shop.durable.db', carry=False); shopw.shopw_holding['a'].start()"
     made = subprocess.run(
         [sys.executable, "-c", f"import shopw; from durable_nb import connect; {start}"],
@@ -219,7 +237,7 @@ def test_a_worker_told_to_stop_ends_its_step_and_gives_its_runs_back(
     process = durable("worker", "--log", "shop.durable.db")
     (folder / "hold.begun").open().close()
     process.send_signal(number)
-    (folder / "hold.go").open("w").close()
+    (folder / "hold.go").touch()
     said = ended(process)
     assert (said.code, said.err) == (0, "")
     assert len(said.out.splitlines()) == 2

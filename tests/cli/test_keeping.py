@@ -19,6 +19,7 @@ def foreign(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with connect(path, carriers=0):
         cli_stored["done"](date(2026, 11, 20))
         cli_stored["begun"].start(date(2026, 11, 21))
+        cli_bill.schedule("every 400d", ["tea"], id="rarely")
     monkeypatch.setenv("DURABLE_NB_KEY", OTHER_KEY)
     return path
 
@@ -31,6 +32,7 @@ def test_a_foreign_log_runs_nothing_until_it_is_trusted(foreign: Path, shell: Sh
     assert said.code == 0
     assert "2 runs (1 completed, 1 pending)" in said.err
     assert "cli_stored" in said.err
+    assert "1 schedules: rarely" in said.err
     assert "cli_pickled" in said.err
     assert shell("worker", "--until-idle").code == 0
     with connect(foreign, carriers=0) as app:

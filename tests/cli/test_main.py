@@ -8,7 +8,7 @@ import pytest
 
 from durable_nb import connect, errors
 from durable_nb.cli.exits import MEANINGS, Exit, exit_of
-from durable_nb.cli.verbs import KEY, VERBS
+from durable_nb.cli.verbs import GROUPS, VERBS
 from tests.cli.conftest import Shell
 from tests.cli.samples import cli_bill
 
@@ -18,11 +18,16 @@ def test_help_lists_every_verb_and_exit_code(shell: Shell) -> None:
     assert said.code == 0
     for verb in VERBS:
         assert f"\n  {verb.name} " in said.out
+    for name in GROUPS:
+        assert f"\n  {name} " in said.out
     for code, meaning in MEANINGS.items():
         assert f"{code.value:>3}  {meaning}" in said.out
 
 
-@pytest.mark.parametrize("line", [[verb.name] for verb in VERBS] + [["key", verb.name] for verb in KEY], ids=" ".join)
+LINES = [[verb.name] for verb in VERBS] + [[name, verb.name] for name, (_, verbs) in GROUPS.items() for verb in verbs]
+
+
+@pytest.mark.parametrize("line", LINES, ids=" ".join)
 def test_help_of_a_verb_needs_no_log(shell: Shell, line: list[str]) -> None:
     said = shell(*line, "--help")
     assert (said.code, said.err) == (0, "")

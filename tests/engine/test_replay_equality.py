@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from durable_nb import Saga, Untrusted, current_run, flow, now, random, sleep, step, timer, uuid4
+from durable_nb import Cancelled, Saga, Untrusted, current_run, flow, now, random, signal, sleep, step, timer, uuid4
 from durable_nb.app import App
-from durable_nb.testing import replay, run_to_end, run_until_idle
+from durable_nb.testing import FakeClock, replay, run_to_end, run_until_idle
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -250,3 +250,70 @@ def test_a_plain_history_needs_no_trust(durable_app: App, tmp_path: Path, monkey
     path = frozen(durable_app, pair, tmp_path, 7)
     monkeypatch.setenv("DURABLE_NB_KEY", "of-another-user-altogether")
     assert len(replay(path, pair)) == 2
+
+
+def waits(*, is_tidy: bool = False, more: int = 0) -> Any:
+    @flow
+    def waiting() -> None:
+        load(1)
+        try:
+            signal("never").result()
+        except Cancelled:
+            if is_tidy:
+                load(2)
+                signal("never").result()
+            for n in range(more):
+                load(n)
+            raise
+
+    @step
+    def load(n: int) -> int:
+        return n
+
+    return waiting
+
+
+def test_a_terminated_run_fits_up_to_its_end(durable_app: App, tmp_path: Path) -> None:
+    run = waits()["r"].start()
+    run_until_idle(durable_app)
+    run.terminate("enough")
+    run.freeze(tmp_path / "frozen.json")
+    assert replay(tmp_path / "frozen.json", waits()) is None
+    with pytest.raises(AssertionError, match="load"):
+        replay(tmp_path / "frozen.json", two()[0])
+
+
+def test_a_run_that_was_terminated_before_it_began_fits(durable_app: App, tmp_path: Path) -> None:
+    run = waits()["r"].start()
+    run.terminate("never mind")
+    run.freeze(tmp_path / "frozen.json")
+    assert replay(tmp_path / "frozen.json", waits()) is None
+
+
+@pytest.mark.parametrize("how", ["grace", "terminate"])
+def test_a_run_that_was_ended_while_it_cleaned_up_fits(durable_app: App, tmp_path: Path, how: str) -> None:
+    run = waits(is_tidy=True)["r"].start()
+    run_until_idle(durable_app)
+    run.cancel("enough")
+    run_until_idle(durable_app)
+    assert run.status == "waiting"
+    assert isinstance(durable_app.clock, FakeClock)
+    if how == "grace":
+        durable_app.clock.advance("11m")
+        run_until_idle(durable_app)
+    else:
+        run.terminate("now")
+    assert run.status == "cancelled"
+    run.freeze(tmp_path / "frozen.json")
+    assert replay(tmp_path / "frozen.json", waits(is_tidy=True)) is None
+
+
+def test_a_run_that_let_its_cancel_pass_has_ended_there(durable_app: App, tmp_path: Path) -> None:
+    run = waits()["r"].start()
+    run_until_idle(durable_app)
+    run.cancel("enough")
+    run_until_idle(durable_app)
+    run.freeze(tmp_path / "frozen.json")
+    assert replay(tmp_path / "frozen.json", waits()) is None
+    with pytest.raises(AssertionError, match="had ended"):
+        replay(tmp_path / "frozen.json", waits(more=1))

@@ -58,7 +58,7 @@ FULL: list[e.AnyEvent] = [
     e.Continued(seq=30, at=T0),
     e.Completed(seq=31, at=T0, value=plain(b"[1,2]")),
     e.RunFailed(seq=32, at=T0, failure=FAILURE, cut=5),
-    e.RunCancelled(seq=33, at=T0, sentence="by Ann"),
+    e.RunCancelled(seq=33, at=T0, sentence="by Ann", is_cut_off=True),
 ]
 
 SPARE: list[e.AnyEvent] = [
@@ -72,4 +72,5 @@ SPARE: list[e.AnyEvent] = [
     e.SignalRejected(seq=8, at=T0, ref=3, name="go", value=NOTHING, sentence="", sender=""),
     e.Parked(seq=9, at=T0, reason="corrupt", sentence=""),
     e.Cancelling(seq=10, at=T0, reason="", sender="", until=T0),
+    e.RunCancelled(seq=11, at=T0, sentence=""),
 ]

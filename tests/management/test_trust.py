@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from durable_nb import Untrusted, connect, flow, step
+from durable_nb import Untrusted, connect, continue_as_new, flow, note, runs, schedules, signal, state, step
 from durable_nb.app import App
 from durable_nb.codec.sign import Signer, load_signer
 from durable_nb.errors import Refused
 from durable_nb.management.trust import Accepted, describe, trust
 from durable_nb.stores import open_store
-from durable_nb.testing import SimulatedCrash, crash_at, run_until_idle
+from durable_nb.testing import FakeClock, SimulatedCrash, crash_at, replay, run_until_idle
 
 THEIRS, MINE = "c" * 32, "d" * 32
 
@@ -79,7 +79,7 @@ def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def accept(path: Path) -> Accepted:
     with connect(path, carry=False) as app:
-        return trust(app.store, load_signer(), app.owner(), app.clock.now())
+        return trust(app.store, load_signer(), app.clock.now())
 
 
 def check_all_ends_well(app: App) -> None:
@@ -161,3 +161,101 @@ def test_killed_at_any_commit_it_is_untrusted_or_wholly_signed(foreign: Path, wh
     assert outcomes == sorted(outcomes)
     assert outcomes.count(True) <= 2  # the mark of the log, and leaving
     assert outcomes.count(False) > 5
+
+
+@flow
+def trust_child(day: date) -> Parcel:
+    return Parcel(day)
+
+
+@flow
+def trust_parent(day: date) -> Parcel:
+    return trust_child["child"](day)
+
+
+@flow
+def trust_keeping(day: date, n: int = 1) -> list[object]:
+    if n == 1:
+        state["early"] = Parcel(day)
+        continue_as_new(day, 2)
+    state["late"] = Parcel(day)
+    note(Parcel(day))
+    told = signal("told", Parcel).result()
+    return [told, state["early"], state["late"]]
+
+
+@flow
+def trust_scheduled(parcel: Parcel) -> Parcel:
+    return parcel
+
+
+@pytest.fixture
+def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A log of theirs with values that lie beside histories, each of which only a pickle can hold."""
+    monkeypatch.setenv("DURABLE_NB_KEY", THEIRS)
+    path = tmp_path / "beside.durable.db"
+    with connect(path, carriers=0, clock=FakeClock()) as app:
+        trust_scheduled.schedule("every 1h", Parcel(DAY), id="hourly")
+        trust_keeping["kept"].start(DAY)
+        run_until_idle(app)
+        app.signal("later", "told", Parcel(DAY), "early", before_start=True)
+        app.signal("later", "told", Parcel(DAY), None, before_start=True)
+        trust_parent["parent"].start(DAY)
+        while runs["parent"].status != "waiting" or runs["child"].status != "completed":
+            assert app.turn()
+        assert [mail.kind for mail in app.store.mail(app.record("parent").key)] == ["ended"]
+        runs["kept"].signal("told", Parcel(DAY), key="once")
+    monkeypatch.setenv("DURABLE_NB_KEY", MINE)
+    return path
+
+
+def check_what_lies_beside(path: Path) -> None:
+    clock = FakeClock()
+    with connect(path, carriers=0, clock=clock) as app:
+        assert runs["kept"].note == Parcel(DAY)
+        assert runs["kept"].state == {"early": Parcel(DAY), "late": Parcel(DAY)}
+        assert app.signal("kept", "told", Parcel(DAY), "once", before_start=False) == "repeated"
+        trust_keeping["later"].start(DAY)
+        run_until_idle(app)
+        for id in ("kept", "later"):
+            assert app.result(id, 0) == [Parcel(DAY)] * 3
+        assert [mail.kind for mail in app.store.mail(app.record("later").key)] == []
+        assert app.result("parent", 0) == app.result("child", 0) == Parcel(DAY)
+        clock.advance("1h")
+        run_until_idle(app)
+        (started,) = runs(flow=trust_scheduled)
+        assert started.result(0) == Parcel(DAY)
+        assert schedules["hourly"].next is not None
+
+
+def test_what_lies_beside_the_histories_is_signed_too(beside: Path) -> None:
+    accept(beside)
+    again = accept(beside)
+    assert (again.rows, again.codes) == (0, 0)
+    check_what_lies_beside(beside)
+
+
+def test_schedules_are_named_before_they_are_accepted(beside: Path) -> None:
+    with connect(beside, carry=False) as app:
+        assert describe(app.store, load_signer()).schedules == ("hourly",)
+
+
+def test_a_frozen_state_of_another_key_can_be_replayed_when_it_is_trusted(beside: Path, tmp_path: Path) -> None:
+    with connect(beside, carry=False) as app:
+        app.freeze("kept", tmp_path / "kept.json")
+    with pytest.raises(Untrusted):
+        replay(tmp_path / "kept.json", trust_keeping)
+    assert replay(tmp_path / "kept.json", trust_keeping, trust=True) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["before commit", "after commit"])
+def test_killed_at_any_commit_what_lies_beside_is_signed_in_the_end(beside: Path, when: str) -> None:
+    with crash_at() as counted:
+        accept(copied(beside))
+    for commit in range(1, counted.commits + 1):
+        trial = copied(beside)
+        with crash_at(commit, when), suppress(SimulatedCrash):
+            accept(trial)
+        accept(trial)
+        check_what_lies_beside(trial)

@@ -235,3 +235,14 @@ def test_schedules_fire_in_the_background(tmp_path: Path) -> None:
             threading.Event().wait(0.001)
         schedules["r"].delete()
         assert {runs[id].result(60) for id in ids(app)} == {"report of north"}
+
+
+def test_the_times_to_come_are_told_and_there_are_none_while_it_is_paused(clock: FakeClock, durable_app: App) -> None:
+    made = reporting().schedule("0 6 * * *")
+    assert made.times(3) == [datetime(2026, 11, day, 6, 0, tzinfo=UTC) for day in (21, 22, 23)]
+    assert made.times(1) == [made.next]
+    made.pause()
+    assert made.times() == []
+    for wrong in (0, -1, True, "2"):
+        with pytest.raises(BadOption, match="count"):
+            made.times(wrong)

@@ -1,4 +1,4 @@
-"""Queues, rates and sessions with several processes on one log that are killed at random: no limit is ever exceeded.
+"""Queues, rates, keys and sessions with several processes on one log that are killed at random: no limit is ever exceeded.
 
 Every body writes to a ledger when it begins and when it ends. A body whose process was killed ran until that moment at
 least. The children are `python -m tests.scenarios.limits LOG`, and they carry until stdin is closed.
@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 
 from pysqlite3 import dbapi2 as sqlite
 
-from durable_nb import Queue, connect, flow, gather, step
+from durable_nb import AlreadyQueued, Queue, connect, flow, gather, step
 
-PLACES, OWN, RATE, WINDOW = 3, 2, 20, 0.5
+PLACES, OWN, RATE, WINDOW, KEYS = 3, 2, 20, 0.5, 5
 _ROOT = Path(__file__).parents[2]
 _PATIENCE = 120.0
 _BEGUN = """
@@ -58,10 +58,18 @@ def talk(number: int) -> int:
     return _body("talk", number)
 
 
+@step(name="limits.refresh", queue=Queue("index", dedup=lambda number: number % KEYS))
+def refresh(number: int) -> int:
+    return _body(f"index {number % KEYS}", number)
+
+
 @flow(name="limits.film")
 def film(number: int) -> int:
     own = range(4 * number, 4 * number + 4)
     many = gather([*(render.spawn(n) for n in own), *(call.spawn(n) for n in own)])
+    again = gather(*(refresh.spawn(n) for n in own), return_exceptions=True).result()
+    if any(isinstance(one, BaseException) and not isinstance(one, AlreadyQueued) for one in again):
+        raise AssertionError(again)
     return talk(number) + sum(many.result())
 
 
@@ -121,6 +129,8 @@ def harass(folder: Path, seconds: float, runs: int, chance: random.Random) -> di
     wrong = [f"run {number} gave {found}" for number, found in enumerate(results) if found != 33 * number + 12]
     wrong += [f"exit code {code}" for code in codes if code]
     wrong += _crowded("everywhere", spans["gpu"], PLACES)
+    refreshed = [_crowded(f"of {kind}", found, 1) for kind, found in spans.items() if kind.startswith("index")]
+    wrong += [each for found in refreshed for each in found] if len(refreshed) == KEYS else ["keys are missing"]
     for pid in {span.pid for span in spans["gpu"]}:
         wrong += _crowded(f"in process {pid}", [span for span in spans["gpu"] if span.pid == pid], OWN)
     return {"wrong": [*wrong, *_too_fast(log), *_strayed(spans["talk"], killed)], "kills": len(killed)}

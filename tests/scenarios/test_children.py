@@ -385,3 +385,25 @@ def test_a_retry_goes_on_with_the_child_that_failed_and_those_given_up_for_it(du
     assert (run.status, runs["kid"].status, runs["r/3"].status) == ("waiting", "waiting", "completed")
     runs["kid"].signal("never", 5)
     assert run_to_end(durable_app, run)[1] == "mended"
+
+
+@flow(name="children.same_id")
+def same_id() -> Any:
+    found = gather(leaf["x"].spawn("a"), leaf["x"].spawn("a"), return_exceptions=True).result()
+    again = leaf.options(on_conflict="attach")["x"].spawn("other").result()
+    run = leaf["y"].start("d")
+    return [type(one).__name__ if isinstance(one, Exception) else one for one in found] + [again, run.id]
+
+
+@flow(name="children.same_id_attached")
+def same_id_attached() -> Any:
+    attach = leaf.options(on_conflict="attach")
+    detached = [leaf["y"].start("d").id, leaf["y"].start("d").id]
+    return [*gather(leaf["x"].spawn("a"), attach["x"].spawn("b")).result(), *detached]
+
+
+@pytest.mark.parametrize(
+    ("of", "result"), [(same_id, ["a", "RunConflict", "a", "y"]), (same_id_attached, ["a", "a", "y", "y"])]
+)
+def test_one_id_that_is_asked_for_twice_in_one_turn_is_one_run(tmp_path: Path, of: Any, result: Any) -> None:
+    assert everywhere(of, started(of), tmp_path).result == result

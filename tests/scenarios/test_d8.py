@@ -1,5 +1,7 @@
 """The acceptance table of minimal durable flows (spec D8), row by row, with real kills where the row says kill.
 
+A row that answers one of the weaknesses of D7 names its number too; the others of those are in test_d7.py.
+
 Rows that come with signals, gather and children: 14 Await/resume, 15 Early signal, 16 Signal + crash, 17 Signal from
 another process, 18 Duplicate signal, 19 Wrong signal, 20 Two awaits, 21 Await with time-out, 25 Parallel steps,
 26 Nested/sub-flow.
@@ -147,7 +149,7 @@ def test_d8_02_a_run_to_the_end_leaves_flow_and_steps_readable_in_the_log(durabl
     ]
 
 
-def test_d8_03_a_run_in_the_background_gives_its_result_or_its_error(tmp_path: Path) -> None:
+def test_d8_03_d7_14_a_run_in_the_background_gives_its_result_or_its_error(tmp_path: Path) -> None:
     say_hello, _ = five()
 
     @flow
@@ -178,7 +180,7 @@ def test_d8_04_after_a_failure_was_fixed_finished_steps_are_not_run_again(durabl
     assert [len(one.attempts) for one in live] == [1, 1, 1, 2, 1]
 
 
-def test_d8_05_every_attempt_keeps_its_time_and_error(durable_app: App, durable_clock: FakeClock) -> None:
+def test_d8_05_d7_27_every_attempt_keeps_its_time_and_error(durable_app: App, durable_clock: FakeClock) -> None:
     @step(retry={"max_attempts": 4, "first": "10s", "factor": 1, "jitter": 0})
     def fragile() -> str:
         attempt = current_step().attempt
@@ -201,7 +203,7 @@ def test_d8_05_every_attempt_keeps_its_time_and_error(durable_app: App, durable_
 
 
 @pytest.mark.slow
-def test_d8_06_a_kill_in_a_step_is_survived_with_the_same_idempotency_key(tmp_path: Path) -> None:
+def test_d8_06_d7_15_a_kill_in_a_step_is_survived_with_the_same_idempotency_key(tmp_path: Path) -> None:
     path = script(
         tmp_path,
         """
@@ -253,7 +255,7 @@ def test_d8_08_two_ids_are_two_runs(durable_app: App) -> None:
 
 
 @pytest.mark.slow
-def test_d8_09_a_failed_run_keeps_type_message_and_traceback_and_is_not_restarted(tmp_path: Path) -> None:
+def test_d8_09_d7_11_a_failed_run_keeps_type_message_and_traceback_and_is_not_restarted(tmp_path: Path) -> None:
     path = script(
         tmp_path,
         """
@@ -292,7 +294,7 @@ with connect("log.db"):
 
 
 @pytest.mark.slow
-def test_d8_10_a_caught_failure_is_an_outcome_and_replay_takes_the_same_branch(tmp_path: Path) -> None:
+def test_d8_10_d7_12_a_caught_failure_is_an_outcome_and_replay_takes_the_same_branch(tmp_path: Path) -> None:
     path = script(
         tmp_path,
         """
@@ -613,7 +615,7 @@ with connect("log.db", carriers=4 if sys.argv[1] == "first" else 8) as app:
 
 
 @pytest.mark.slow
-def test_d8_24_two_processes_share_the_runs_and_one_takes_over_from_the_other(tmp_path: Path) -> None:
+def test_d8_24_d7_17_two_processes_share_the_runs_and_one_takes_over_from_the_other(tmp_path: Path) -> None:
     count = 24
     path = script(
         tmp_path,
@@ -667,7 +669,7 @@ else:
 
 
 @pytest.mark.parametrize("retry", [1, 5])
-def test_d8_27_a_result_that_cannot_be_stored_is_named_and_not_repeated(durable_app: App, retry: int) -> None:
+def test_d8_27_d7_16_a_result_that_cannot_be_stored_is_named_and_not_repeated(durable_app: App, retry: int) -> None:
     calls: list[int] = []
 
     @step(retry=retry)
@@ -702,7 +704,7 @@ def test_d8_27_an_argument_that_cannot_be_stored_is_refused_before_the_step(dura
 
 
 @pytest.mark.slow
-def test_d8_28_what_is_on_the_disk_after_completion_is_complete(tmp_path: Path) -> None:
+def test_d8_28_d7_24_what_is_on_the_disk_after_completion_is_complete(tmp_path: Path) -> None:
     path = script(
         tmp_path,
         """
@@ -804,7 +806,7 @@ with connect("log.db"):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["step", "step(timeout=60)"])
-def test_d8_30_a_step_that_kills_its_process_parks_the_run_after_five_crashes(kind: str, tmp_path: Path) -> None:
+def test_d8_30_d7_13_a_step_that_kills_its_process_parks_the_run_after_five_crashes(kind: str, tmp_path: Path) -> None:
     path = script(tmp_path, POISON.replace("POISONED", kind))
     for _ in range(5):
         killed(path)
@@ -816,7 +818,7 @@ def test_d8_30_a_step_that_kills_its_process_parks_the_run_after_five_crashes(ki
     assert ledger(tmp_path) == ["before", *(f"poison {n}" for n in range(1, 6))]
 
 
-def test_d8_30_an_always_failing_flow_stops_at_its_limit_however_often_it_is_opened(tmp_path: Path) -> None:
+def test_d8_30_d7_13_an_always_failing_flow_stops_at_its_limit_however_often_it_is_opened(tmp_path: Path) -> None:
     clock = FakeClock(START)
     calls: list[int] = []
 

@@ -341,3 +341,29 @@ def test_five_thousand_signals_are_taken_in_one_turn(durable_app: App, tmp_path:
     assert run_to_end(durable_app, run) == list(range(5000))
     assert fits(queue, "r", tmp_path) == list(range(5000))
     assert sum(row.kind == "received" for row in rows_of()) == 5000
+
+
+def test_the_key_of_a_rejected_signal_is_free_for_the_right_value(tmp_path: Path) -> None:
+    def drive(app: App) -> Any:
+        run = approval["r"].start()
+        if "rejected" not in kinds() and run.status == "pending":
+            run.signal("approve", "yes", key="once")
+        run_until_idle(app)
+        if run.status == "waiting":
+            assert run.signal("approve", True, key="once") in ("told", "repeated")
+        return ended(app)
+
+    lived = everywhere(approval, drive, tmp_path)
+    assert lived.result == "said True"
+    assert lived.kinds == ["signal", "rejected", "received", "step", "returned", "completed"]
+
+
+def test_the_key_of_a_signal_that_fits_stays_used(durable_app: App) -> None:
+    run = approval["r"].start()
+    told = [run.signal("approve", "yes", key="once"), run.signal("approve", "yes", key="once")]
+    run_until_idle(durable_app)
+    assert told == ["told", "repeated"]
+    assert run.signal("approve", True, key="once") == "told"
+    assert run.signal("approve", True, key="once") == "repeated"
+    assert run_to_end(durable_app, run) == "said True"
+    assert run.signal("approve", True, key="once") == "repeated"

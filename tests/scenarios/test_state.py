@@ -8,7 +8,7 @@ import pytest
 from durable_nb import BadOption, Unstorable, flow, note, now, random, runs, signal, sleep, state, state_of, uuid4
 from durable_nb.app import App
 from durable_nb.testing import run_to_end, run_until_idle
-from tests.scenarios.everywhere import Failed, echo, ended, everywhere, fits, kinds
+from tests.scenarios.everywhere import Failed, echo, ended, everywhere, fits, kinds, told
 from tests.scenarios.test_futures import started
 
 MEGABYTE = 1024 * 1024
@@ -253,3 +253,37 @@ def test_fifty_changes_over_a_restart_are_exact(tmp_path: Path) -> None:
             run_until_idle(app)
     with connect(tmp_path / "log.durable.db", carriers=0, clock=clock):
         assert runs["r"].result() == 50
+
+
+@flow(name="state.early_look")
+def early_look() -> Any:
+    child = waiting_leaf["child"].spawn()
+    found = [state_of("child").get("n", "none")]
+    other = waiting_leaf["other"].start()
+    found += [state_of("other").get("n", "none")]
+    state["own"] = 1
+    state["gone"] = 2
+    del state["gone"]
+    found += [state_of("r")["own"], state_of("r").get("gone", "none"), other.id]
+    signal("go").result()
+    return [*found, state_of("child")["n"], child.result()]
+
+
+@flow(name="state.waiting_leaf")
+def waiting_leaf() -> Any:
+    state["n"] = 7
+    return signal("end").result(timeout="1m")
+
+
+def test_the_state_of_a_run_that_is_begun_in_the_same_commit_is_there(tmp_path: Path) -> None:
+    def drive(app: App) -> Any:
+        run = early_look["r"].start()
+        run_until_idle(app)
+        told(run, "go")
+        run_until_idle(app)
+        for id in ("child", "other"):
+            told(runs[id], "end", "ended")
+        return ended(app)
+
+    lived = everywhere(early_look, drive, tmp_path)
+    assert lived.result == ["none", "none", 1, "none", "other", 7, "ended"]

@@ -8,6 +8,7 @@ CREATE TABLE admission(                     -- what queues have let in, the last
   ask integer not null,
   attempt integer not null,
   is_begun integer not null default 0,      -- its body runs, or has run, from "at" on
+  dedup text not null default '',           -- of its work
   primary key(queue, n)
 ) without rowid
 
@@ -215,10 +216,13 @@ CREATE TABLE work(
   tag text not null default '',             -- only a process that has it may claim it
   session text not null default '',         -- only the process that holds it may claim it
   priority integer not null default 0,
+  dedup text not null default '',           -- no two with the same are in a queue; '' = it is equal to none
   name text not null,
   data blob not null,
   primary key(run, ask)
 ) without rowid
+
+CREATE INDEX admission_dedup on admission(dedup, queue) where dedup <> '' and owner is not null
 
 CREATE INDEX admission_key on admission(queue, queue_key, n)
 
@@ -269,6 +273,8 @@ CREATE INDEX session_seen on session(seen_at)
 CREATE INDEX watch_by on watch(by, ask)
 
 CREATE INDEX work_bound on work(queue, tag, session, due) where owner is null and session <> ''
+
+CREATE INDEX work_dedup on work(dedup, queue) where dedup <> ''
 
 CREATE INDEX work_due on work(queue, tag, due) where owner is null and session = ''
 

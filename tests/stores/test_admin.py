@@ -3,6 +3,7 @@ import pytest
 from durable_nb.stores.shapes import NewWork, OutputRecord, Query, Release
 from durable_nb.stores.sqlite import SqliteStore
 from tests.stores.examples import carried, letter, new_run, row, turn, waiting
+from tests.stores.whole import found, picture
 
 TABLES = ["run", "event", "inbox", "signal_key", "watch", "state", "work", "output"]
 TABLES += ["payload", "chunk", "payload_chunk", "payload_ref"]
@@ -118,3 +119,33 @@ def test_the_log_can_be_explored_and_not_changed(store: SqliteStore) -> None:
     finally:
         explored.conn.close()
     assert store.run("order-1") is not None
+
+
+def test_what_lies_beside_a_history_is_written_again_and_nothing_else_changes(store: SqliteStore) -> None:
+    run, other = carried(store), carried(store, "other")
+    for each in (run, other):
+        store.commit(turn(each, row(2), state=[("a", b"1"), ("b", b"1")], note=b"1"))
+        store.tell(each.key, letter(key="k1"), 12.0)
+    for key in ("k1", "k2"):
+        store.signal("later", letter(key=key), 13.0, before_start=True)
+    before = picture(store)
+    first, second = (signal for _, signal in store.early())
+    (mail,) = store.mail(run.key)
+    store.replace_beside(run.key, [("a", b"2")], b"2", None)
+    store.replace_mail([mail._replace(value=b"2", key="no")])
+    store.replace_early([second._replace(value=b"2", key="no")])
+    assert store.state(run.key) == {"a": b"2", "b": b"1"}
+    assert (found(store, "order-1").note, found(store, "order-1").noted) == (b"2", 1)
+    assert store.mail(run.key) == [mail._replace(value=b"2")]
+    assert store.early() == [("later", first), ("later", second._replace(value=b"2"))]
+    store.replace_beside(run.key, [("a", b"1")], b"1", None)
+    store.replace_mail([mail])
+    store.replace_early([second])
+    assert picture(store) == before
+
+
+def test_an_outcome_is_written_again(store: SqliteStore) -> None:
+    run = carried(store)
+    store.commit(turn(run, row(2), note=b"1", release=Release("completed", None, outcome=b"1")))
+    store.replace_beside(run.key, [], None, b"2")
+    assert (found(store, "order-1").outcome, found(store, "order-1").note) == (b"2", b"1")

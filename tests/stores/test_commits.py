@@ -168,6 +168,29 @@ def test_a_refused_commit_reaches_nobody(store: SqliteStore, why: str) -> None:
     assert picture(store) == before
 
 
+@pytest.mark.parametrize("why", ["lost", "mail"])
+def test_of_several_commits_one_that_is_refused_refuses_all(store: SqliteStore, why: str) -> None:
+    run, friend = carried(store), carried(store, "friend")
+    store.tell(friend.key, letter(), 11.0)
+    before = picture(store)
+    last = turn(friend, row(2), release=waiting())
+    with pytest.raises(LeaseLost if why == "lost" else MailArrived):
+        store.commit_all([turn(run, row(2), release=waiting()), last._replace(lease=7) if why == "lost" else last])
+    assert picture(store) == before
+
+
+def test_several_commits_are_applied_in_their_order(store: SqliteStore) -> None:
+    """Who waits for a run that goes on by an earlier one of them is not told that it has ended."""
+    child, parent = carried(store, "child"), carried(store, "parent")
+    store.commit(turn(child, row(2), release=Release("failed", None)))
+    assert child.owner is not None
+    again = store.seize(child.key, child.owner)
+    assert again is not None
+    store.commit_all([turn(again, row(3), release=waiting()), turn(parent, row(2), watches=[("child", 2)])])
+    assert store.mail(parent.key) == []
+    assert as_it_is(store, child).status == "waiting"
+
+
 def test_an_interrupted_commit_counts_as_done_after_the_run_was_wrested(store: SqliteStore) -> None:
     prepare(store)
     CHANGES["append"](store)

@@ -256,3 +256,13 @@ def test_a_signal_sent_while_its_run_starts_elsewhere_is_not_lost(filed: SqliteS
         assert as_it_is(filed, run).mail == mail.seq
         assert run.mail == (mail.seq if told.what == "early" else 0)
     other.close()
+
+
+def test_a_key_that_is_freed_may_be_used_again_and_others_may_not(store: SqliteStore) -> None:
+    run, _ = carried(store), carried(store, "other")
+    for id in ("order-1", "other"):
+        for key in ("k1", "k2"):
+            store.signal(id, letter(key=key), 11.0, before_start=False)
+    store.commit(turn(run, row(2, kind="rejected"), mail=99, taken=[1], freed=[("approve", "k1")]))
+    told = [store.signal(id, letter(key=key), 12.0, False).what for id in ("order-1", "other") for key in ("k1", "k2")]
+    assert told == ["told", "repeated", "repeated", "repeated"]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from durable_nb.stores.shapes import Limits, NewWork, RunRecord, WorkRecord
+from durable_nb.stores.shapes import Limits, NewWork, Release, RunRecord, WorkRecord
 from durable_nb.stores.sqlite import SqliteStore, open_sqlite
 from tests.stores.examples import begun, carried, letter, row, together, turn
 
@@ -277,3 +277,61 @@ def test_a_rate_counts_from_the_beginning_of_an_attempt_not_from_its_claim(store
     assert [mail.sent_at for mail in store.mail(run.key)] == [34.0]
     assert (store.claim_work(owner, 43.0, 9), store.next_due(owner, (), 43.0)) == ([], 44.0)
     assert asks(store.claim_work(owner, 44.0, 9)) == [3]
+
+
+def told(store: SqliteStore, run: RunRecord) -> list[tuple[int | None, bytes]]:
+    """Which asks were refused, and whose work holds the key."""
+    return [(mail.ask, mail.value) for mail in store.mail(run.key) if mail.kind == "queued"]
+
+
+def test_work_with_a_key_that_is_held_is_not_added_and_its_run_is_told_by_whom(store: SqliteStore) -> None:
+    first = queued(store, one(dedup="k"), one(dedup="other"), concurrency=9)
+    second = carried(store, "order-2")
+    mark = store.commit(turn(second, row(2), work=[one(dedup="k")._replace(ask=2)], at=20.0))
+    assert (told(store, second), store.work(second.key)) == ([(2, b'"order-1"')], [])
+    assert mark == store.mail(second.key)[-1].seq
+    assert asks(store.work(first.key)) == [2, 3]
+
+
+def test_of_equal_keys_in_one_commit_the_first_is_added(store: SqliteStore) -> None:
+    run = queued(store, one(dedup="k"), one(dedup="k"), one(), one(), concurrency=9)
+    assert (asks(store.work(run.key)), told(store, run)) == ([2, 4, 5], [(3, b'"order-1"')])
+
+
+def test_a_run_that_lets_go_with_its_refused_work_is_woken(store: SqliteStore) -> None:
+    queued(store, one(dedup="k"))
+    second = carried(store, "order-2")
+    release = Release("waiting", None)
+    store.commit(turn(second, row(2), work=[one(dedup="k")._replace(ask=2)], at=20.0, release=release))
+    assert [run.id for run in store.claim(store.register("here", 1.0), 30.0, 9)] == ["order-2"]
+
+
+def test_a_key_is_free_again_when_its_work_is_done_or_dropped(store: SqliteStore) -> None:
+    run = queued(store, one(dedup="k"), one(dedup="l"), concurrency=9)
+    (work, _) = claimed(store, store.register("here", 1.0), 30.0, 9)
+    assert finish(store, work)
+    store.commit(turn(run, row(9), dropped=[3]))
+    other = carried(store, "order-2")
+    again = [one(dedup=key)._replace(ask=2 + number) for number, key in enumerate("kl")]
+    store.commit(turn(other, row(2), row(3), work=again, at=20.0))
+    assert told(store, other) == [(3, b'"order-1"')], "the body of the dropped one still runs"
+
+
+def test_a_step_is_no_duplicate_of_itself(store: SqliteStore) -> None:
+    """Given up by a failed run whose body still runs, and asked for again by its retry."""
+    run = queued(store, one(dedup="k"), concurrency=9)
+    claimed(store, store.register("here", 1.0))
+    store.commit(turn(run, row(9), dropped=[2]))
+    store.commit(turn(run, row(10), work=[one(dedup="k")._replace(ask=2, begun=1)]))
+    assert (asks(store.work(run.key)), told(store, run)) == ([2], [])
+
+
+def test_of_two_processes_that_queue_one_key_at_once_one_is_refused(path: str) -> None:
+    stores = [open_sqlite(path, "process") for _ in range(4)]
+    held = [carried(store, f"order-{number}") for number, store in enumerate(stores)]
+    commits = [turn(run, row(2), work=[one(dedup="k")._replace(ask=2)]) for run in held]
+    together([lambda s=s, c=c: s.commit(c) for s, c in zip(stores, commits, strict=True)])
+    assert sum(len(stores[0].work(run.key)) for run in held) == 1
+    assert sum(len(told(stores[0], run)) for run in held) == 3
+    for store in stores:
+        store.close()

@@ -63,6 +63,7 @@ def whole_turn(sender: RunRecord) -> Commit:
         row(4, kind="started"),
         taken=[sender.mail],
         returned=[back],
+        freed=[("approve", "k2")],
         work=[NewWork(3, "add", b"", None, None)],
         dropped=[2],
         starts=starts,
@@ -88,6 +89,12 @@ def found(store: Store, id: str) -> RunRecord:
 
 def commit(store: Store) -> None:
     store.commit(whole_turn(found(store, "sender")._replace(lease=1, mail=3)))
+
+
+def commit_all(store: Store) -> None:
+    ending = found(store, "ending")._replace(lease=1)
+    sender = found(store, "sender")._replace(lease=1, mail=3)
+    store.commit_all([turn(ending, row(3), release=waiting()), whole_turn(sender)])
 
 
 def append(store: Store) -> None:
@@ -138,5 +145,5 @@ def gc(store: Store) -> None:
 
 CHANGES = {
     each.__name__: each
-    for each in (commit, append, start, start_with_past, signal, signal_early, end, delete, expire, gc)
+    for each in (commit, commit_all, append, start, start_with_past, signal, signal_early, end, delete, expire, gc)
 }

@@ -13,6 +13,21 @@ insert into log(one, uid, mark, created_at) values (1, ?1, '', ?2) on conflict(o
 -- name: set_data
 update event set data = ?3 where run = ?1 and seq = ?2;
 
+-- name: set_state
+update state set value = ?3 where run = ?1 and key = ?2;
+
+-- name: set_beside
+update run set note = coalesce(?2, note), outcome = coalesce(?3, outcome) where key = ?1;
+
+-- name: set_mail
+update inbox set value = ?2 where seq = ?1;
+
+-- name: early
+select id, seq, 'signal', null, null, name, key, value, sender, sent_at from early order by seq;
+
+-- name: set_early
+update early set value = ?2 where seq = ?1;
+
 -- name: family
 -- The run and all below it, each with whether it may go: ended, and in nobody's hands.
 with recursive family(member) as (

@@ -45,6 +45,9 @@ select exists(select 1 from signal_key where run = ?1 and name = ?2 and key = ?3
 -- name: know_key
 insert into signal_key(run, name, key) values (?1, ?2, ?3) on conflict do nothing;
 
+-- name: free_key
+delete from signal_key where run = ?1 and name = ?2 and key = ?3;
+
 -- name: put_early
 -- A key that waits for this id and name already is not put again. Without a key every signal is a new one.
 insert into early(id, name, key, value, sender, sent_at) values (?1, ?2, ?3, ?4, ?5, ?6)

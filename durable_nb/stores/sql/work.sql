@@ -2,9 +2,20 @@
 
 -- name: add_work
 -- What is born claimed is begun with this very commit.
-insert into work(run, ask, attempt, told, is_open, due, owner, name, data, queue, queue_key, tag, session, priority)
+insert into work(run, ask, attempt, told, is_open, due, owner, name, data, queue, queue_key, tag, session, priority,
+                 dedup)
 values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,
-        coalesce(?14, (select priority from run where key = ?1)));
+        coalesce(?14, (select priority from run where key = ?1)), ?15);
+
+-- name: holder
+-- The run whose work has the key: it waits or runs, or its body does although nobody waits for it any more.
+select coalesce(run.id, '')
+from (select run, ask from work indexed by work_dedup where dedup = ?2 and queue = ?1 and dedup <> ''
+      union all
+      select run, ask from admission indexed by admission_dedup
+      where dedup = ?2 and queue = ?1 and dedup <> '' and owner is not null) as held
+left join run on run.key = held.run
+where not (held.run = ?3 and held.ask = ?4) limit 1;
 
 -- name: drop_work
 delete from work where run = ?1 and ask = ?2;
@@ -49,7 +60,7 @@ from each_key where name is not null order by turn, name;
 
 -- name: lane_work
 select w.run, w.ask, w.name, w.data, w.attempt, w.crashes, w.due, w.owner, w.told, w.is_open, w.queue, w.queue_key,
-       w.tag, w.session, w.priority
+       w.tag, w.session, w.priority, w.dedup
 from work w indexed by work_free left join session s on w.session <> '' and s.name = w.session
 where w.owner is null and w.queue = ?1 and w.tag = ?2 and w.priority = ?3 and w.queue_key = ?4 and w.due <= ?5
   and (s.owner is null or s.owner = ?6
@@ -76,7 +87,8 @@ update work set owner = null, due = ?5, crashes = 0, told = attempt, is_open = 0
 where run = ?1 and ask = ?2 and attempt = ?3 and owner = ?4;
 
 -- name: work
-select run, ask, name, data, attempt, crashes, due, owner, told, is_open, queue, queue_key, tag, session, priority
+select run, ask, name, data, attempt, crashes, due, owner, told, is_open, queue, queue_key, tag, session, priority,
+       dedup
 from work where run = ?1 order by ask;
 
 -- name: put_queue
@@ -107,7 +119,8 @@ update queue set admitted = admitted + 1 where name = ?1
 returning admitted, coalesce(rate_count, 0), (select at from admission where queue = ?1 and n = admitted - 1);
 
 -- name: put_admission
-insert into admission(queue, n, queue_key, at, owner, run, ask, attempt) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8);
+insert into admission(queue, n, queue_key, at, owner, run, ask, attempt, dedup)
+values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9);
 
 -- name: enter
 update admission set at = max(at, ?6), is_begun = 1 where queue = ?1 and owner = ?2 and run = ?3 and ask = ?4 and attempt = ?5

@@ -127,6 +127,7 @@ create table work(
   tag text not null default '',             -- only a process that has it may claim it
   session text not null default '',         -- only the process that holds it may claim it
   priority integer not null default 0,
+  dedup text not null default '',           -- no two with the same are in a queue; '' = it is equal to none
   name text not null,
   data blob not null,
   primary key(run, ask)
@@ -135,6 +136,7 @@ create table work(
 create index work_free on work(queue, tag, priority, queue_key, due) where owner is null;
 create index work_due on work(queue, tag, due) where owner is null and session = '';
 create index work_bound on work(queue, tag, session, due) where owner is null and session <> '';
+create index work_dedup on work(dedup, queue) where dedup <> '';
 create index work_owner on work(owner) where owner is not null;
 
 create table queue(
@@ -156,9 +158,11 @@ create table admission(                     -- what queues have let in, the last
   ask integer not null,
   attempt integer not null,
   is_begun integer not null default 0,      -- its body runs, or has run, from "at" on
+  dedup text not null default '',           -- of its work
   primary key(queue, n)
 ) without rowid;
 create index admission_key on admission(queue, queue_key, n);
+create index admission_dedup on admission(dedup, queue) where dedup <> '' and owner is not null;
 create index admission_open on admission(queue, owner, run, ask) where owner is not null;
 
 create table session(                       -- which process does the steps of a session

@@ -15,9 +15,10 @@ from durable_nb.history.summary import asks, effective, started_of
 from durable_nb.history.values import Value
 from durable_nb.runtime.pasts import Begetting, Newborn, note_after, open_asks
 from durable_nb.runtime.rehearsal import rehearse
+from durable_nb.steer.cuts import AT_ONCE, cut_of
+from durable_nb.stores.protocol import Store
 from durable_nb.stores.shapes import Mail, NewMail, RunRecord
 
-_AT_ONCE = frozenset({"look", "tell", "start"})  # asks that have their answer in the commit that makes them
 _BESIDE = frozenset({"parked", "paused"})
 
 
@@ -136,7 +137,7 @@ class Fork:
         letters = client.store.mail(record.key)
         whole = client.store.history(record.key)
         log = [row for row in whole if row.seq > record.base]
-        at = _checked_at(record, log, self.at)
+        at = _checked_at(client.store, record, log, self.at)
         now = client.now()
         is_now = self.at is None and record.ended_at is None
         move = Move(Owned(client.values, record.uid), Owned(client.values, uid))
@@ -241,16 +242,16 @@ def fork(
     if at is not None and (isinstance(at, bool) or not isinstance(at, int)):
         raise BadOption(f"at={at!r}: the number of an event of the run, as run.history shows it")
     record = client.record(origin)
-    _checked_at(record, client.store.history(record.key, record.base), at)
+    _checked_at(client.store, record, client.store.history(record.key, record.base), at)
     return Fork(client, record.id, at, None if id is None else checked_id(id), signals == "copy", started)
 
 
-def _checked_at(record: RunRecord, log: Sequence[Row], at: int | None) -> int:
+def _checked_at(store: Store, record: RunRecord, log: Sequence[Row], at: int | None) -> int:
     """The last event to copy."""
     last = log[-1]
     latest = last.seq - 1 if last.kind in e.ENDINGS else last.seq
     if at is None:
-        at = _before_the_end(log, latest)
+        at = _before_the_end(store, record, log, latest)
     if at <= record.base:
         raise Refused(
             f"event {at} is not of the present execution of run {record.id!r}; fork from {record.base + 1} on"
@@ -258,17 +259,15 @@ def _checked_at(record: RunRecord, log: Sequence[Row], at: int | None) -> int:
     if at > latest:
         raise Refused(f"run {record.id!r} has no event {at} to fork after; the last one is {latest}")
     row, follower = log[at - record.base - 1], log[at - record.base : at - record.base + 1]
-    is_split = row.kind in _AT_ONCE and follower and follower[0].ref == row.seq
+    is_split = row.kind in AT_ONCE and follower and follower[0].ref == row.seq
     return at + 1 if is_split else at
 
 
-def _before_the_end(log: Sequence[Row], latest: int) -> int:
+def _before_the_end(store: Store, record: RunRecord, log: Sequence[Row], latest: int) -> int:
     """Before the failure, or before somebody wanted the run to end; else as far as it has come."""
     last = log[-1]
     if last.kind == "failed":
-        failed = wire.event_of(last)
-        assert isinstance(failed, e.RunFailed)
-        return failed.cut - 1
+        return cut_of(store, record, log) - 1
     if last.kind == "cancelled":
         told = next((row.seq for row in reversed(log) if row.kind == "cancelling"), None)
         return latest if told is None else told - 1

@@ -5,11 +5,11 @@ from typing import Any
 
 from durable_nb.durations import Duration
 from durable_nb.flows.run import Run
-from durable_nb.importing import take_in
 from durable_nb.management.export import Parcel, pack, unpack
 from durable_nb.management.measures import Collected, Metrics, metrics
 from durable_nb.management.retention import Pruned, prune
-from durable_nb.steered import Steered
+from durable_nb.steer.importing import take_in
+from durable_nb.steer.steered import Steered
 
 
 class Keeping(Steered):

@@ -9,10 +9,10 @@ from durable_nb.clock import Clock
 from durable_nb.errors import DurableError, UnknownRun
 from durable_nb.flows.expected import checked_mailbox
 from durable_nb.flows.run import Run
-from durable_nb.forking import Fork, fork
 from durable_nb.runtime.interrupt import Interrupts
 from durable_nb.runtime.runtime import Runtime
-from durable_nb.steering import Steering
+from durable_nb.steer.forking import Fork, fork
+from durable_nb.steer.steering import Steering
 from durable_nb.stores.protocol import Store
 from durable_nb.stores.shapes import Query, RunRecord
 from durable_nb.views.tree import draw

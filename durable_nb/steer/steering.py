@@ -4,15 +4,15 @@ from typing import Any
 
 from durable_nb.client import ENDED, Client
 from durable_nb.codec.values import plain_json
-from durable_nb.errors import DurableError, LogError, Refused, ResultExpired, SignalRejected, UnknownRun
+from durable_nb.errors import DurableError, Refused, ResultExpired, SignalRejected, UnknownRun
 from durable_nb.flows.expected import misfit
 from durable_nb.history import events as e, wire
-from durable_nb.history.events import Row
 from durable_nb.history.summary import Asked, asks, effective
 from durable_nb.runtime.asking import cancel_mail
 from durable_nb.runtime.births import child_id
 from durable_nb.runtime.rehearsal import rehearse
-from durable_nb.stores.protocol import MailArrived
+from durable_nb.steer.retrying import Retrying
+from durable_nb.steer.seizure import Seizure, as_it_was
 from durable_nb.stores.shapes import Commit, Message, NewMail, Release, RunRecord
 from durable_nb.views.sentences import waits_of
 
@@ -23,6 +23,8 @@ class Steering:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._store = client.store
+        self._seizure = Seizure(client)
+        self._retrying = Retrying(client, self._seizure)
 
     def signal(self, id: str, name: str, value: Any, key: str | None, before_start: bool) -> str:
         """Put a signal into a mailbox; what became of it. Refused for a run that is over or was never begun."""
@@ -70,14 +72,14 @@ class Steering:
             raise UnknownRun(f"run {id!r} was deleted meanwhile")
         rows, now = self._store.history(record.key, record.base), self._client.now()
         sentence = f"terminated by {self._client.label}" + (f": {reason}" if reason else "")
-        row = wire.row_of(e.RunCancelled(seq=rows[-1].seq + 1, at=now, sentence=sentence))
+        row = wire.row_of(e.RunCancelled(seq=rows[-1].seq + 1, at=now, sentence=sentence, is_cut_off=True))
         release = Release("cancelled", None, reason="terminated", sentence=sentence, outcome=wire.ended_of(row))
         messages = [
             Message(_child(record, asked), None, cancel_mail(f"run {id}", "its parent was terminated"))
             for asked in asks(effective(rows)).values()
             if asked.kind == "child" and asked.answer is None and not asked.is_dropped and not asked.is_aside
         ]
-        self._commit_seized(
+        self._seizure.write(
             Commit(record.key, seized.lease, seized.mail, [row], now, messages=messages, release=release)
         )
 
@@ -96,84 +98,14 @@ class Steering:
     def resume(self, id: str) -> None:
         record = self._client.record(id)
         _refuse_unfit("resume", record)
-        seized = self._seized(record)
+        seized = self._seizure.take(record)
         self._steer(seized, "waiting", f"resumed by {self._client.label}", e.Resumed)
 
     def retry(self, id: str, redo: bool) -> None:
-        """Append Retried(cut) to a failed run and let it go on."""
+        """Let a failed run go on from before its failure, and the children that fell with it."""
         record = self._client.record(id)
         _refuse_unfit("retry", record)
-        rows = self._store.history(record.key, record.base)
-        failed = _failure(rows)
-        self._check_redo(id, rows, failed.cut, redo)
-        self._go_back(record, rows, failed.cut, self._fitting_code(record, rows, failed))
-
-    def _go_back(self, record: RunRecord, rows: list[Row], cut: int, code: str | None = None) -> None:
-        """Let an ended run go on from the cut, its children that have ended without a result before it."""
-        now, head = self._client.now(), rows[-1].seq
-        events: list[e.AnyEvent] = [e.Retried(seq=head + 1, at=now, cut=cut)]
-        if code is not None:
-            events.append(e.CodeChanged(seq=head + 2, at=now, code=code, mark=""))
-        added = [wire.row_of(one) for one in events]
-        watches = self._children_again(record, effective([*rows, *added]))
-        seized = self._seized(record)
-        commit = Commit(
-            seized.key, seized.lease, seized.mail, added, now, code=code, watches=watches,
-            release=Release("waiting", now), forgives=True,
-        )  # fmt: skip
-        self._commit_seized(commit)
-
-    def _children_again(self, record: RunRecord, rows: list[Row]) -> list[tuple[str, int]]:
-        """The children that the run waits for again. Those that failed, or were given up for that, go on too."""
-        found = []
-        for asked in asks(rows).values():
-            if asked.kind not in ("child", "watch") or asked.answer is not None or asked.is_aside:
-                continue
-            child = self._store.run(asked.child or child_id(record, asked.seq))
-            if child is None:
-                continue
-            if (child.parent, child.parent_ask) == (record.key, asked.seq) and child.status in ("failed", "cancelled"):
-                history = self._store.history(child.key, child.base)
-                self._go_back(child, history, _cut_of(history))
-            found.append((child.id, asked.seq))
-        return found
-
-    def _commit_seized(self, commit: Commit) -> None:
-        """The commit of a momentary lease; when it cannot be written, the lease ends all the same."""
-        while True:
-            try:
-                self._store.commit(commit)
-                return
-            except MailArrived:
-                present = self._store.run_by_key(commit.run)
-                commit = commit._replace(mail=commit.mail if present is None else present.mail)
-            except LogError:
-                self._store.give_back(commit.run, commit.lease, commit.at)
-                raise
-
-    def _check_redo(self, id: str, rows: list[Row], cut: int, redo: bool) -> None:
-        finished = [
-            one
-            for one in asks(effective(rows)).values()
-            if one.seq > cut and one.answer is not None and one.answer.kind == "returned"
-        ]
-        if finished and not redo:
-            names = ", ".join(f"`{one.name}`" for one in finished)
-            raise Refused(
-                f"run {id!r} has finished {names} after the failure (a compensation?); a retry would leave that undone or "
-                "do it twice. Use retry(redo=True) if that is right"
-            )
-
-    def _fitting_code(self, record: RunRecord, rows: list[Row], failed: e.RunFailed) -> str | None:
-        """The newest flow code, when the flow's own line failed and the new code replays up to there."""
-        if failed.cut != failed.seq:
-            return None
-        newest = self._client.definitions.newest(record)
-        if newest is None:
-            return None
-        before = [row for row in effective(rows) if row.seq < failed.cut]
-        _, wrong = rehearse(before, self._client.definitions.registered(record), record, self._client.values)
-        return newest if wrong is None else None
+        self._retrying.retry(record, redo)
 
     def upgrade(self, id: str) -> None:
         """Replay the newest code; where it fits the run is pinned to it, and goes on if it was parked."""
@@ -187,33 +119,28 @@ class Steering:
         code = client.definitions.pin(flow)
         if code == record.code and record.status != "parked":
             return
-        seized = self._seized(record)
+        seized = self._seizure.take(record)
         try:
             rows = self._store.history(record.key, record.base)
             _, wrong = rehearse(rows, flow, record, client.values)
             if wrong is not None:
                 raise Refused(f"run {id!r} cannot go on with the newest code of flow `{record.flow}`: {wrong}")
         except BaseException:
-            self._put_down(seized)
+            self._seizure.put_down(seized)
             raise
         now, head = client.now(), rows[-1].seq
         events: list[e.AnyEvent] = [e.CodeChanged(seq=head + 1, at=now, code=code, mark="")]
-        release, taken = _as_it_was(seized, now), list[int]()
+        release, taken = as_it_was(seized, now), list[int]()
         is_parked = seized.status == "parked"
         if is_parked:
             events.append(e.Resumed(seq=head + 2, at=now, sentence=f"upgraded by {client.label}"))
             release, taken = Release("waiting", now, waits=seized.waits), self._over(record.key, "crashed")
-        self._commit_seized(
+        self._seizure.write(
             Commit(
                 record.key, seized.lease, seized.mail, [wire.row_of(one) for one in events], now, taken=taken, code=code,
                 release=release, forgives=is_parked,
             )
         )  # fmt: skip
-
-    def _put_down(self, seized: RunRecord) -> None:
-        """End a momentary lease with nothing done."""
-        now = self._client.now()
-        self._commit_seized(Commit(seized.key, seized.lease, seized.mail, [], now, release=_as_it_was(seized, now)))
 
     def delete(self, id: str, force: bool) -> None:
         record = self._client.record(id)
@@ -229,8 +156,7 @@ class Steering:
             if verb == "signal":
                 _check_fits(record, given["name"], given["value"])
             elif verb == "retry":
-                rows = self._store.history(record.key, record.base)
-                self._check_redo(id, rows, _failure(rows).cut, given["redo"])
+                self._retrying.family(record, given["redo"])
             elif verb == "delete" and not given["force"]:
                 for one in self._store.tree(record.key):
                     if one.status not in ENDED or one.owner is not None:
@@ -238,12 +164,6 @@ class Steering:
         except DurableError as error:
             return str(error)
         return None
-
-    def _seized(self, record: RunRecord) -> RunRecord:
-        seized = self._store.seize(record.key, self._client.owner())
-        if seized is None:
-            raise Refused(f"run {record.id!r} is being carried right now; try again in a moment")
-        return seized
 
     def _steer(self, record: RunRecord, status: str, sentence: str, event: type[e.Paused] | type[e.Resumed]) -> None:
         """One event under a momentary lease, and the run's new status."""
@@ -258,7 +178,7 @@ class Steering:
             sentence=sentence if status == "paused" else None,
             waits=record.waits,
         )
-        self._commit_seized(
+        self._seizure.write(
             Commit(record.key, record.lease, record.mail, [row], now, taken=taken, release=release, forgives=forgives)
         )
 
@@ -282,23 +202,11 @@ def _refuse_unfit(verb: str, record: RunRecord) -> None:
         raise Refused(f"run {id!r} has ended; it takes no signals any more")
 
 
-def _failure(rows: list[Row]) -> e.RunFailed:
-    failed = wire.event_of(next(row for row in reversed(rows) if row.kind == "failed"))
-    assert isinstance(failed, e.RunFailed)
-    return failed
-
-
 def _held(record: RunRecord, held: RunRecord | None) -> str:
     """Why a run is not deleted: it, or a run below it, has not ended."""
     if held is None or held.id == record.id:
         return f"run {record.id!r} is {record.status}; delete(force=True) removes a run that has not ended"
     return f"run {held.id!r} below it is {held.status}; delete(force=True) removes what has not ended"
-
-
-def _as_it_was(seized: RunRecord, now: float) -> Release:
-    """What a momentary lease leaves behind. A waiting run looks for mail, which wakes nobody who is held."""
-    ready_at = now if seized.status == "waiting" else seized.ready_at
-    return Release(seized.status, ready_at, seized.reason, seized.sentence, seized.waits, seized.outcome)
 
 
 def _check_fits(record: RunRecord, name: str, value: Any) -> None:
@@ -314,10 +222,3 @@ def _check_fits(record: RunRecord, name: str, value: Any) -> None:
 
 def _child(record: RunRecord, asked: Asked) -> str:
     return asked.child or child_id(record, asked.seq)
-
-
-def _cut_of(rows: list[Row]) -> int:
-    """From where on a run that failed or was cancelled goes on."""
-    if rows[-1].kind == "failed":
-        return _failure(rows).cut
-    return next(row.seq for row in rows if row.kind in ("cancelling", "cancelled"))
