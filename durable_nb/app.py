@@ -94,6 +94,7 @@ class App(Keeping):
     def carry(self, flow: Flow[..., Any], id: str | None, args: Any, kwargs: Any, options: StartOptions) -> Any:
         self._check_open()
         runtime = self._runtime()
+        runtime.take_up()  # what it waits for may have begun before
         carried: Lease | None = None
         with Interrupts() as interrupts:  # from before the lease on, or a Ctrl-C in between would leave it behind
             record, log = self._begun(flow, id, args, kwargs, options, runtime.owner)
@@ -145,6 +146,7 @@ class App(Keeping):
 
     def _wait(self, record: RunRecord, timeout: float | None) -> RunRecord:
         deadline = None if timeout is None else time.monotonic() + timeout
+        self.take_up()
         with self._listening(record.key) as news:
             while True:
                 record = self.client.record(record.id)
@@ -184,6 +186,10 @@ class App(Keeping):
                 if carried.broken is not None:
                     raise carried.broken
         return bool(found) or runtime.workers.run_one() or runtime.look_after()
+
+    def take_up(self) -> bool:
+        """Go on with what earlier processes left, if that was held back; False when it was not."""
+        return self.runtime is not None and self.runtime.take_up()
 
     def look(self) -> None:
         """What is due next may have changed."""

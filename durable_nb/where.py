@@ -58,5 +58,13 @@ def awaiting_frames(awaited: Any) -> Iterator[FrameType]:
 
 def _place(filename: str, line: int) -> str:
     source = linecache.getline(filename, line).strip()
-    name = filename if filename.startswith("<") else os.path.basename(filename)
+    name = _cell(filename) or (filename if filename.startswith("<") else os.path.basename(filename))
     return f"{name}, line {line}" + (f": `{source}`" if source else "")
+
+
+def _cell(filename: str) -> str | None:
+    """'Cell In[5]' for the file that stands for a cell of this notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    named = shell.compile.format_code_name(filename) if shell is not None else None
+    return " ".join(named) if named else None
