@@ -28,7 +28,9 @@ def execute(session: Session, options: CellOptions, source: str) -> Coroutine[An
         show_plan(session, seen)
     elif not _is_restored(session, options, seen):
         running = Running(session, options, seen)
-        return _run_awaiting(running, source) if is_awaiting else _run(running, source)
+        if is_awaiting:
+            return _run_awaiting(running, source)
+        _run(running, source)
     return _nothing() if is_awaiting else None
 
 

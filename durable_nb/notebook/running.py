@@ -17,7 +17,7 @@ from durable_nb.notebook.body import Outcome
 from durable_nb.notebook.capture import Capture, capture_of
 from durable_nb.notebook.cells.book import CELLS
 from durable_nb.notebook.cells.entry import Entry
-from durable_nb.notebook.cut import hide
+from durable_nb.notebook.cut import hide, in_one_line
 from durable_nb.notebook.interrupt import held_back
 from durable_nb.notebook.limits import Limit
 from durable_nb.notebook.looking import Look
@@ -45,6 +45,12 @@ class Running:
 
     def begin(self) -> None:
         """Everything that comes before the body: our turn, the signals, the first row in the log, the delay."""
+        try:
+            self._begin()
+        except KeyboardInterrupt:
+            raise in_one_line(KeyboardInterrupt("the cell was stopped before it began")) from None
+
+    def _begin(self) -> None:
         session, now = self.session, self.session.log.app.now
         signals = await_signals(session, self._seen.cell, self._options.awaited)
         due = now() + self._options.delay if self._options.delay else None
@@ -116,10 +122,12 @@ class Running:
         if not self._options.quiet:
             tries = f"attempt {self._failed} of {self._options.attempts}"
             say(self.session.shell, f"{tries} failed: {sentence} · again in {spoken(pause)}", f"{tries} failed")
-        until = time.monotonic() + pause
-        with Notice(self.session.shell) as notice:
-            while time.monotonic() < until:
-                notice.wait("waits for its next attempt")
+        try:
+            time.sleep(pause)
+        except KeyboardInterrupt:
+            with held_back("the cell was stopped"):
+                self.session.log.book.interrupted(self._held())
+            raise in_one_line(KeyboardInterrupt("the cell was stopped between two attempts")) from None
 
     def _held(self) -> Entry:
         assert self._entry is not None

@@ -38,6 +38,7 @@ def noisy(name):
     show(name)
     go.wait()
     show(name)
+    print("the end")
 
 @step
 async def noisy_async(name):
@@ -45,6 +46,7 @@ async def noisy_async(name):
     show(name)
     await asyncio.to_thread(go.wait)
     show(name)
+    print("the end")
 
 @step(timeout="10m")
 def noisy_bounded(name):
@@ -52,6 +54,7 @@ def noisy_bounded(name):
     show(name)
     go.wait()
     show(name)
+    print("the end")
 
 @flow
 def here(kind, name):
@@ -63,9 +66,13 @@ def here(kind, name):
 def spawned(kind, name):
     globals()[kind].spawn(name).result()
 
-def printed(run):
-    pieces = app.output(run.id)
-    return [[one.stream, one.text] for one in pieces]
+def printed(run, last):
+    "What the log has of the run, from the moment on when it has the last of it: a run may be over a little before."
+    while last not in str(pieces := [[one.stream, one.text] for one in app.output(run.id)]):
+        looked.wait(0.01)
+    return pieces
+
+looked = threading.Event()
 """
 
 
@@ -104,7 +111,7 @@ def test_two_runs_beside_a_printing_cell_show_nothing_in_it(kernel, flow, kind, 
         ("display_data", "'my display'"),
     ]
     assert ran.foreign == []
-    for name, pieces in zip(("ann", "bob"), kernel.value("[printed(run) for run in runs]"), strict=True):
+    for name, pieces in zip(("ann", "bob"), kernel.value("[printed(run, 'the end') for run in runs]"), strict=True):
         texts = {kind: "".join(text for stream, text in pieces if stream == kind) for kind in ("stdout", "stderr")}
         assert texts["stdout"].count(f"{name} text\n") == texts["stdout"].count(f"{name} kept\n") == 2
         assert texts["stdout"].count(f"{name} last") == 2
@@ -130,7 +137,7 @@ def test_a_run_that_is_carried_in_the_cell_shows_there_once_and_is_in_the_log(ke
     )
     shown = [one.get("text") or one["data"]["text/plain"] for one in ran.outputs]
     assert shown == ["from the flow\nfrom the step\nkept\n", "'shown'"]
-    kinds = [stream for stream, _ in kernel.value("printed(run)")]
+    kinds = [stream for stream, _ in kernel.value("printed(run, 'shown')")]
     assert kinds == ["stdout", "stdout", "display"]
 
 
@@ -152,7 +159,7 @@ def test_a_display_that_does_not_fit_is_named(kernel):
         "class Big:\n    def _repr_html_(self):\n        return 'x' * 2_000_000\n    def __repr__(self):\n        return 'Big!'\n"
         "@step\ndef big():\n    display(Big())\n@flow\ndef shows():\n    big()\nrun = shows.start()\nrun.result('1m')"
     )
-    assert kernel.value("printed(run)") == [["stderr", "[not stored, no room left: Big!]\n"]]
+    assert kernel.value("printed(run, 'Big')") == [["stderr", "[not stored, no room left: Big!]\n"]]
 
 
 def test_a_traceback_that_a_step_shows_stays_with_it(kernel):
@@ -161,7 +168,7 @@ def test_a_traceback_that_a_step_shows_stays_with_it(kernel):
         "@flow\ndef fails():\n    shows_error()\nrun = fails.start()\nrun.result('1m')"
     )
     assert ran.errors == []
-    ((stream, text),) = kernel.value("printed(run)")
+    ((stream, text),) = kernel.value("printed(run, 'Zero')")
     assert stream == "stderr"
     assert "ZeroDivisionError" in text
 
