@@ -6,6 +6,7 @@ from typing import Any
 from durable_nb.errors import BadOption, Refused
 from durable_nb.notebook.body import run_body, run_body_awaiting
 from durable_nb.notebook.cells.verdict import Stale
+from durable_nb.notebook.crash_test import crash_test
 from durable_nb.notebook.looking import Look, look
 from durable_nb.notebook.options import CellOptions
 from durable_nb.notebook.planning import show_plan
@@ -26,6 +27,10 @@ def execute(session: Session, options: CellOptions, source: str) -> Coroutine[An
         run_body(session.shell, source, shows_all=session.shows_all).raise_error()
     elif options.plan:
         show_plan(session, seen)
+    elif options.crash_test:
+        if is_awaiting:
+            raise BadOption("--crash-test works for cells without `await` at their top level")
+        crash_test(session, seen)
     elif not _is_restored(session, options, seen):
         running = Running(session, options, seen)
         if is_awaiting:

@@ -1,8 +1,12 @@
 """Bringing a durable cell back: variables, state of the process, and everything it showed."""
 
 import time
+from collections.abc import Iterable
 
 from durable_nb.durations import as_datetime, spoken
+from durable_nb.flows import registry
+from durable_nb.flows.flow import Flow
+from durable_nb.flows.step import Step
 from durable_nb.notebook.cells import keeping, process
 from durable_nb.notebook.cells.digests import digest_of
 from durable_nb.notebook.cells.entry import Entry
@@ -54,10 +58,21 @@ def _bring_back(session: Session, seen: Look, saved: Saved) -> None:
     namespace = session.shell.user_ns
     inputs = {name: namespace[name] for name in seen.inputs.found if name in namespace}
     packed = keeping.get(session.log.app.store, saved.kept)
-    namespace.update(unpack(packed.head, packed.buffers, inputs, namespace))
+    values = unpack(packed.head, packed.buffers, inputs, namespace)
+    namespace.update(values)
+    define(values.values())
     for name in saved.deleted:
         namespace.pop(name, None)
     failed = process.apply(saved.process)
     session.present[seen.cell] = seen.entry.seq if seen.entry is not None else 0
     for sentence in failed:
         say(session.shell, sentence, sentence)
+
+
+def define(values: Iterable[object]) -> None:
+    """Flows and steps that came back are those of their names again, as if their cell had run."""
+    for value in values:
+        if isinstance(value, Flow):
+            registry.register("flow", value)
+        elif isinstance(value, Step):
+            registry.register("step", value)

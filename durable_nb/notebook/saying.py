@@ -31,10 +31,15 @@ class Notice:
 
     def wait(self, sentence: str, more: str = "") -> None:
         """Wait a moment; `more` is shown below the sentence as code to copy."""
-        if self._shown != sentence and time.monotonic() - self._since >= _QUIET:
+        if self._shown or time.monotonic() - self._since >= _QUIET:
+            self.show(sentence, more)
+        time.sleep(LOOK)
+
+    def show(self, sentence: str, more: str = "") -> None:
+        """Say it now."""
+        if self._shown != sentence:
             self._show(sentence, more, update=bool(self._shown))
             self._shown = sentence
-        time.sleep(LOOK)
 
     def __enter__(self) -> "Notice":
         return self
@@ -54,3 +59,19 @@ class Notice:
         self._shell.display_pub.publish(
             data=data, metadata=badge("")["metadata"], transient={"display_id": self._id}, update=update
         )
+
+
+class Progress:
+    """One line that says how far something has come, and goes when it is done."""
+
+    def __init__(self, shell: "InteractiveShell") -> None:
+        self._notice = Notice(shell)
+
+    def tell(self, sentence: str) -> None:
+        self._notice.show(sentence)
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._notice.__exit__(*error)

@@ -101,6 +101,18 @@ def test_a_cell_that_awaits(tmp_path: Path) -> None:
         assert (again.text, badges(again), second.value("x")) == ("5\n", ["restored"], 5)
 
 
+def test_flows_and_steps_of_a_restored_cell_are_there_again(tmp_path: Path) -> None:
+    cell = (
+        "%%durable defs\nfrom durable_nb import flow, step\nrate = 3\n@step\ndef price(n):\n    return n * rate\n"
+        "@flow\ndef order(n):\n    return price.spawn(n).result() + price(1)"
+    )
+    with Life(tmp_path) as first:
+        first.run(cell)
+    with Life(tmp_path) as second:
+        assert badges(second.run(cell)) == ["restored"]
+        assert second.value("order['o'](2)") == 9
+
+
 def test_what_cannot_be_stored_is_named_and_the_cell_runs_again(tmp_path: Path) -> None:
     cell = "%%durable g\nnote('g')\ngen = (i for i in range(3))\nok = 1"
     with Life(tmp_path) as first:
@@ -176,7 +188,10 @@ def test_a_cell_waits_for_a_person_also_over_a_restart(tmp_path: Path) -> None:
 
 
 def test_a_second_kernel_waits_for_the_first(tmp_path: Path) -> None:
-    cell = "%%durable slow\nimport time\nprint('in', flush=True)\nnote('slow')\nwhile not os.path.exists('go'):\n    time.sleep(0.01)"
+    cell = (
+        "%%durable slow\nimport time\nprint('in', flush=True)\nnote('slow')\n"
+        "while not os.path.exists('go'):\n    time.sleep(0.01)"
+    )
     with Life(tmp_path) as first, Life(tmp_path) as second:
         for one in (first, second):
             one.run(NOTE + "import os")
@@ -285,12 +300,20 @@ def test_every_verb_has_help_and_completion(life: Life) -> None:
     for verb in verbs:
         assert f"Usage: %durable {verb}" in life.run(f"%durable {verb} --help").text
     life.run("%%durable features\nq = 1")
-    asked = "[c.text for c in get_ipython().Completer.completions({!r}, {})]"
-    for line, expected in (("%durable sig", "signal"), ("%durable why ~", "~cells"), ("%%durable fea", "features"),
-                           ("%%durable features --reu", "--reuse"), ("%durable signal --b", "--before-start")):  # fmt: skip
-        code = f"from IPython.core.completer import provisionalcompleter\nwith provisionalcompleter():\n    found = {asked.format(line, len(line))}"
-        life.run(code)
-        assert expected in life.value("found"), line  # type: ignore[operator]
+    life.run(
+        "from IPython.core.completer import provisionalcompleter\n"
+        "def completed(line):\n"
+        "    with provisionalcompleter():\n"
+        "        return [c.text for c in get_ipython().Completer.completions(line, len(line))]"
+    )
+    for line, expected in (
+        ("%durable sig", "signal"),
+        ("%durable why ~", "~cells"),
+        ("%%durable fea", "features"),
+        ("%%durable features --reu", "--reuse"),
+        ("%durable signal --b", "--before-start"),
+    ):
+        assert expected in life.value(f"completed({line!r})"), line  # type: ignore[operator]
 
 
 def test_loading_twice_and_unloading(tmp_path: Path) -> None:
@@ -364,3 +387,20 @@ def test_background_runs_go_on_when_the_next_kernel_is_idle(tmp_path: Path) -> N
             pass
         assert second.value("__import__('durable_nb').runs['left'].result()") == 11
         assert second.ledger() == ["double4"]
+
+
+def test_a_crash_test_kills_a_copy_at_every_commit(tmp_path: Path) -> None:
+    with Life(tmp_path) as life:
+        life.run(
+            NOTE + "from durable_nb import flow, step\nrate = 3\n"
+            "@step\ndef price(n):\n    return n * rate\n"
+            "@flow\ndef order(n):\n    return [price(k) for k in range(n)]"
+        )
+        told = life.run("%%durable t --crash-test\ntotal = sum(order['o'](3))").text
+        assert "commits; the cell was killed at each and begun again" in told
+        assert "ended as without a crash" in told
+        assert "`price` ran twice when killed" in told
+        assert life.value("'total' in globals()") is False
+        assert "cells" not in life.run("%durable ls").text
+        told = life.run("%%durable u --crash-test\nimport random\nx = order['o'](1) and random.random()").text
+        assert "ended otherwise: `x` differs" in told
