@@ -130,7 +130,7 @@ class _NoPayloads:
     def put_payload(self, digest: str, size: int, chunks: object) -> bool:
         raise Unstorable("a replay stores nothing")
 
-    def payload(self, digest: str) -> None:
+    def payload(self, digest: str, first: int = 0, count: int | None = None) -> None:
         return None
 
     def code(self, digest: str) -> None:

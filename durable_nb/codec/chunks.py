@@ -56,15 +56,17 @@ def unpack(stored: bytes, digest: str) -> bytes:
     return stored
 
 
-def stream(name: str, stored: Sequence[tuple[str, bytes]]) -> "Stream":
-    """The bytes of a payload; Corrupt when these are not its pieces."""
-    if name_of(digest for digest, _ in stored) != name:
-        raise Corrupt(f"its payload {name} was altered")
-    return Stream(_unpacked(list(stored)))
+def stream(name: str, pages: Iterable[Sequence[tuple[str, bytes]]]) -> "Stream":
+    """The bytes of a payload, whose pieces come a few at a time.
+
+    Every piece is checked before it is seen, and that they are the pieces of the payload when the last one has come:
+    Corrupt then, when they are not. So nothing may be concluded from them before `end`.
+    """
+    return Stream(_unpacked(name, pages))
 
 
 class Stream:
-    """Bytes that come piece by piece; nothing of a stored piece is seen before it is checked."""
+    """Bytes that come piece by piece."""
 
     def __init__(self, pieces: Iterable[Part]) -> None:
         self._pieces = iter(pieces)
@@ -102,6 +104,11 @@ class Stream:
         self._left = memoryview(b"")
         return found
 
+    def end(self) -> None:
+        """Nothing may be left; Corrupt otherwise, and when what came was not the payload."""
+        if self._fill():
+            raise Corrupt("it holds more bytes than it says")
+
     def _fill(self) -> bool:
         while not len(self._left):
             piece = next(self._pieces, None)
@@ -111,19 +118,20 @@ class Stream:
         return True
 
 
-def _unpacked(stored: list[tuple[str, bytes]]) -> Iterator[bytes]:
-    if len(stored) < 2:
-        yield from (unpack(data, digest) for digest, data in stored)
-        return
-    stored.reverse()
+def _unpacked(name: str, pages: Iterable[Sequence[tuple[str, bytes]]]) -> Iterator[bytes]:
+    digests: list[str] = []
     waiting: deque[Future[bytes]] = deque()
     with ThreadPoolExecutor(_THREADS) as pool:
-        while stored or waiting:
-            while stored and len(waiting) < _AHEAD:
-                digest, data = stored.pop()  # each is let go of when it was taken: the memory holds the payload once
-                waiting.append(pool.submit(unpack, data, digest))
-                del data
+        for page in pages:
+            digests.extend(digest for digest, _ in page)
+            waiting.extend(pool.submit(unpack, data, digest) for digest, data in page)
+            del page  # the memory holds the payload once
+            while len(waiting) > _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
             yield waiting.popleft().result()
+    if name_of(digests) != name:
+        raise Corrupt(f"its payload {name} was altered")
 
 
 def _split_ahead(first: list[list[memoryview]], others: Iterator[list[memoryview]]) -> Iterator[Chunk]:

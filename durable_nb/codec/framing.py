@@ -30,6 +30,7 @@ def unframed(stream: Stream) -> tuple[bytes, list[bytearray]]:
     head_size, *sizes = msgspec.json.decode(stream.line().removeprefix(_BEGIN), type=list[int])
     head = bytes(stream.read(head_size))
     found = {place: stream.read(sizes[place]) for place in _order(sizes)}
+    stream.end()
     return head, [found[place] for place in range(len(sizes))]
 
 

@@ -7,6 +7,7 @@ from durable_nb.codec import chunks as pieces
 from durable_nb.codec.chunks import Part, Stream
 from durable_nb.errors import Corrupt
 
+_PAGE = 16  # chunks that are read at once: others read between, and the memory holds a payload once
 LARGE = 64 * 1024  # from here on a value goes to chunks and the log holds a reference
 
 
@@ -27,7 +28,7 @@ class Kept(Protocol):
 
     def put_payload(self, digest: str, size: int, chunks: Sequence[tuple[str, bytes | None]]) -> bool: ...
 
-    def payload(self, digest: str) -> list[tuple[str, bytes]] | None: ...
+    def payload(self, digest: str, first: int = 0, count: int | None = None) -> list[tuple[str, bytes]] | None: ...
 
 
 class Reading:
@@ -77,7 +78,15 @@ def put(kept: Kept, parts: Sequence[Part]) -> str:
 
 def take(kept: Kept, name: str) -> Stream:
     """The bytes of a payload."""
-    stored = kept.payload(name)
-    if stored is None:
+    first = kept.payload(name, 0, _PAGE)
+    if first is None:
         raise Corrupt(f"its payload {name} is not in the log")
-    return pieces.stream(name, stored)
+    return pieces.stream(name, _pages(kept, name, first))
+
+
+def _pages(kept: Kept, name: str, page: list[tuple[str, bytes]] | None) -> Iterator[list[tuple[str, bytes]]]:
+    came = 0
+    while page:
+        came += len(page)
+        yield page
+        page = kept.payload(name, came, _PAGE)

@@ -81,12 +81,12 @@ class Values:
         size = payloads.size_of(parts)
         if size < LARGE and codec_used == SAFE:
             return plain(b"".join(parts))
-        return self.keep_parts(codec_used, parts, what, preview(value), large)
+        return self._keep_parts(codec_used, parts, what, preview(value), large)
 
-    def keep_parts(
+    def _keep_parts(
         self, codec_name: str, parts: Sequence[Part], what: str, shown: str | None, large: Large | None = None
     ) -> Value:
-        """What a codec has made of a value, as `keep` does it; to be read with `take_parts`."""
+        """What a codec has made of a value, as `keep` does it."""
         size = payloads.size_of(parts)
         if size > LIMIT:
             raise Unstorable(f"{what} is {size / 1024**3:.1f} GiB; the log takes up to {LIMIT // 1024**3} GiB")
@@ -143,15 +143,6 @@ class Values:
             if isinstance(cause.__cause__, UnknownCode):
                 raise UnknownCode(f"{what} cannot be read: {cause.__cause__}") from cause
             raise Corrupt(f"{what} cannot be read: {cause}") from cause
-
-    def take_parts(self, value: Value, uid: str, seq: int, kind: str, what: str) -> Stream:
-        """The bytes of a value; Untrusted or Corrupt, naming `what`."""
-        self.check(value, uid, seq, kind, what)
-        try:
-            found = self._bytes_of(value)
-        except Corrupt as cause:
-            raise Corrupt(f"{what} cannot be read: {cause}") from cause
-        return found if isinstance(found, Stream) else Stream([found])
 
     def _bytes_of(self, value: Value) -> bytes | Stream:
         if value.payload is not None:

@@ -36,7 +36,9 @@ class DurableClient(NotebookClient):
         reply = await self._ask(f"{_INSIDE}.begin()", {})
         if reply.get("status") != "ok":
             why = f"{reply.get('ename', 'it')}: {reply.get('evalue', 'does not answer')}"
-            raise BadOption(f"kernel `{self.kernel_name}` cannot use durable_nb, {why}; install durable_nb[notebook] there")
+            raise BadOption(
+                f"kernel `{self.kernel_name}` cannot use durable_nb, {why}; install durable_nb[notebook] there"
+            )
 
     async def restored(self) -> str:
         """What the kernel has restored, in one line."""

@@ -9,7 +9,9 @@ from durable_nb.notebook.magics import load
 
 def begin() -> None:
     """Load the extension, if the notebook has not; its own `%load_ext durable_nb` finds it loaded and says nothing."""
-    load(get_ipython())
+    shell = get_ipython()
+    assert shell is not None
+    load(shell)
 
 
 def restored() -> str:

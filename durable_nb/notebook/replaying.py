@@ -50,7 +50,7 @@ def badge(text: str, plain: str = "restored") -> Output:
     return {
         "output_type": "display_data",
         "data": {"text/plain": plain, "text/html": mark},
-        "metadata": {BADGE: {"badge": True}},
+        "metadata": {BADGE: {"badge": True, "text": text}},
     }
 
 

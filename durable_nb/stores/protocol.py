@@ -272,8 +272,8 @@ class Store(Protocol):
         """
         ...
 
-    def payload(self, digest: str) -> list[tuple[str, bytes]] | None:
-        """The (chunk digest, stored bytes) of a payload in order; None when it is not there."""
+    def payload(self, digest: str, first: int = 0, count: int | None = None) -> list[tuple[str, bytes]] | None:
+        """The (chunk digest, stored bytes) of a payload in order, from the first on; None when it is not there."""
         ...
 
     def put_output(self, run: int, pieces: Sequence[OutputRecord]) -> None: ...

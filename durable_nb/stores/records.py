@@ -12,7 +12,6 @@ from durable_nb.stores.shapes import CodeRecord, Expired, LogRecord, OutputRecor
 SQL = statements("records")
 _LOOKED_THROUGH = 1_000  # newest ids among which similar ones are sought
 _BATCH = 2 * 1024 * 1024  # bytes of chunks in one transaction: others write between
-_PAGE = 32  # chunks that are read at once
 
 
 class Records:
@@ -148,14 +147,11 @@ class Records:
 
         return self._database.transact(work)
 
-    def payload(self, digest: str) -> list[tuple[str, bytes]] | None:
-        if not self._database.read(SQL["has_payload"], (digest,)):
+    def payload(self, digest: str, first: int = 0, count: int | None = None) -> list[tuple[str, bytes]] | None:
+        chunks = self._database.read(SQL["payload_chunks"], (digest, first, -1 if count is None else count))
+        if not chunks and not self._database.read(SQL["has_payload"], (digest,)):
             return None
-        # A few at a time: others read between.
-        chunks: list[tuple[str, bytes]] = []
-        while page := self._database.read(SQL["payload_chunks"], (digest, len(chunks), _PAGE)):
-            chunks += page
-        return chunks
+        return [(name, stored) for name, stored in chunks]
 
     # output and the log itself
 

@@ -22,7 +22,7 @@ def _stored(made: Iterable[Chunk]) -> list[tuple[str, bytes]]:
 
 
 def _stream(made: list[Chunk]) -> Stream:
-    return stream(name_of(chunk.digest for chunk in made), _stored(made))
+    return stream(name_of(chunk.digest for chunk in made), [_stored(made[:3]), _stored(made[3:])])
 
 
 def _digest(data: bytes) -> str:
@@ -140,10 +140,14 @@ def test_a_forged_size_fills_no_memory() -> None:
 
 def test_pieces_in_another_order_are_no_payload() -> None:
     made = list(split([NOISE]))
+    name = name_of(chunk.digest for chunk in made)
+    for others in (made[::-1], made[:1], [*made, made[0]], []):
+        with pytest.raises(Corrupt, match="was altered"):
+            stream(name, [_stored(others)]).rest()
+    turned = stream(name, [_stored(made[::-1])])
+    assert len(turned.read(len(NOISE))) == len(NOISE)
     with pytest.raises(Corrupt, match="was altered"):
-        stream(name_of(chunk.digest for chunk in made), _stored(reversed(made)))
-    with pytest.raises(Corrupt, match="was altered"):
-        stream(name_of(chunk.digest for chunk in made), _stored(made[:1]))
+        turned.end()
 
 
 def test_nothing_of_an_altered_piece_is_read() -> None:
@@ -163,6 +167,9 @@ def test_a_stream_is_read_by_lines_and_sizes() -> None:
     taken[0] = 0
     assert (taken, found.read(0), found.rest(), found.rest()) == (b"\0bc", b"", b"drest!", b"")
     assert Stream([]).line() == b""
+    Stream([b""]).end()
+    with pytest.raises(Corrupt, match="more bytes than it says"):
+        Stream([b"a"]).end()
     with pytest.raises(Corrupt, match="5 bytes too early"):
         Stream([b"12"]).read(7)
 

@@ -201,6 +201,10 @@ def test_a_payload_of_many_chunks_comes_in_order(store: SqliteStore) -> None:
     chunks = [(f"c{n}", b"%d" % n) for n in range(100)]
     store.put_payload("p1", 190, chunks)
     assert store.payload("p1") == chunks
+    assert store.payload("p1", 7, 20) == chunks[7:27]
+    assert store.payload("p1", 90) == chunks[90:]
+    assert store.payload("p1", 100, 5) == []
+    assert store.payload("p2", 100, 5) is None
 
 
 def test_a_row_cannot_refer_to_a_payload_that_is_not_there(store: SqliteStore) -> None:

@@ -136,5 +136,5 @@ def _file_of(text: str) -> str:
     for name, entry in reversed(known):
         is_cell = len(entry) == 4 and entry[1] is None and abs(entry[0] - len(text)) <= _DIFFERENCE
         if is_cell and "".join(entry[2]) == text:
-            return name
+            return str(name)
     return remember(f"cell {blake2b(text.encode(), digest_size=4).hexdigest()}", text)
