@@ -15,7 +15,7 @@ import numpy
 import pandas
 import pytest
 
-from durable_nb.codec import chunks
+from durable_nb.codec import chunks, framing
 from durable_nb.errors import Corrupt
 from durable_nb.notebook.cells.graph import pack, unpack
 from durable_nb.notebook.cells.keeping import get, payloads_of, put
@@ -139,7 +139,7 @@ def test_an_altered_chunk_is_never_unpickled(store: SqliteStore) -> None:
 
 def test_a_chunk_under_another_name_is_noticed(store: SqliteStore) -> None:
     manifest = put(store, pack({"a": numpy.random.default_rng(0).standard_normal(300_000)}, {}, space()))
-    (forged,) = chunks.split([b"cos\nsystem\n(S'true'\ntR."])
+    forged = next(chunks.split(framing.framed(b"cos\nsystem\n(S'true'\ntR.", [memoryview(bytes(2_400_000))])))
     altered(store, f"update chunk set digest = '{forged.digest}', data = x'{forged.data.hex()}' where key = 1")
     with pytest.raises(Corrupt, match="was altered"):
         get(store, manifest)
