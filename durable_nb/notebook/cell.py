@@ -102,9 +102,8 @@ def _refuse_renamed(session: Session, options: CellOptions, seen: Look) -> None:
     book = session.log.book
     if options.name is None or options.reuse == "never" or book.newest(seen.cell) is not None:
         return
-    for other in book.cells():
-        found = book.saved(other, 1)
-        if other not in session.seen and not other.startswith("#") and found and found[0].asked.code == seen.code:
+    for other in book.cells_of(seen.code):
+        if other not in session.seen and not other.startswith("#"):
             raise Refused(
                 f"`{seen.cell}` has not run, and its code is that of `{other}`. Was it renamed? "
                 f"`%durable rename {other} {seen.cell}` keeps what it came to; "

@@ -9,6 +9,7 @@ import ast
 import json
 import os
 import pickle
+import shutil
 import signal
 import sys
 import threading
@@ -16,6 +17,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,8 @@ from durable_nb.opening import connect
 from durable_nb.stores import database
 
 WHENS = ("before commit", "after commit")
-CELL, LIFE = "cell.pickle", "life.json"
+CELL, LIFE, LOG = "cell.pickle", "life.json", "log.durable.db"
+EMPTY = "empty"  # the folder of the log that was made once for all lives
 MOST = 200  # commits that are crashed at; of more, so many evenly spread
 
 
@@ -37,6 +40,8 @@ def main(folder: Path) -> None:
     values = unpack(given["head"], given["buffers"], {}, space)
     space.update(values)
     define(values.values())
+    import_module("sqlite_utils")  # half a second, here and not in every life: each of them reads its log with it
+    _forked(partial(_make, folder / EMPTY))
     plain = _lived(folder / "plain", given["source"], space, "", 0)
     _tell({"when": "", "number": 0, **plain})
     for when, number in _points(plain["commits"]):
@@ -53,7 +58,7 @@ def _points(commits: int) -> Iterator[tuple[str, int]]:
 
 def _lived(folder: Path, source: str, space: dict[str, Any], when: str, number: int) -> dict[str, Any]:
     """A life that is killed at this commit and one that goes on; or, without a commit, a single one."""
-    folder.mkdir()
+    shutil.copytree(folder.parent / EMPTY, folder)
     status = _forked(partial(_live, folder, source, space, when, number))
     was_killed = os.WIFSIGNALED(status)
     if was_killed:
@@ -79,20 +84,27 @@ def _forked(life: Callable[[], None]) -> int:
         os._exit(0)
 
 
+def _make(folder: Path) -> None:
+    """A log that every life begins with a copy of: making one takes longer than a life, and is no commit of the cell."""
+    folder.mkdir()
+    connect(folder / LOG, durability="process").close()
+
+
 def _live(folder: Path, source: str, space: dict[str, Any], when: str, number: int) -> None:
     """Run the cell against the log in the folder; write what came of it."""
-    commits = _kill_at(when, number)
     before, error = dict(space), None
     with (
         open(os.devnull, "w") as nowhere,
         redirect_stdout(nowhere),
         redirect_stderr(nowhere),
-        connect(folder / "log.durable.db", durability="process") as app,
+        connect(folder / LOG, durability="process") as app,
     ):
+        commits = _kill_at(when, number)
         try:
             exec(compile(ast.parse(source), "<cell>", "exec"), space)
         except Exception as raised:  # noqa: BLE001 - what a cell raises is what comes of it
             error = f"{type(raised).__name__}: {raised}"
+        database.crash_point = None
         again = {row["name"]: row["again"] for row in app.log.query(_BEGUN)}
     bound = {name: digest_of(value).hex for name, value in space.items() if before.get(name, before) is not value}
     found = {"error": error, "bound": bound, "again": again, "commits": commits[WHENS[0]]}

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from jupyter_client.kernelspec import NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import ensure_async
 from nbclient.exceptions import CellExecutionError, DeadKernelError
@@ -65,6 +64,8 @@ class Execution:
         self._client.on_notebook_start = self._client.begin
         manager = self._client.create_kernel_manager()
         assert isinstance(manager, AsyncKernelManager)
+        if manager.kernel_name not in manager.kernel_spec_manager.find_kernel_specs():
+            raise BadOption(f"{self._path.name} wants kernel `{manager.kernel_name}`, which is not installed here")
         self._manager = manager
         began, cells = time.monotonic(), self._cells()
         try:
@@ -92,11 +93,8 @@ class Execution:
         return found
 
     async def _begin_kernel(self) -> None:
-        try:
-            folder = str(self._path.parent)
-            await self._client.async_start_new_kernel(cwd=folder, env=environment(self._log, self._path))
-        except NoSuchKernel as error:
-            raise BadOption(f"{self._path.name} wants kernel `{error.name}`, which is not installed here") from None
+        environ = environment(self._log, self._path)
+        await self._client.async_start_new_kernel(cwd=str(self._path.parent), env=environ)
         await self._watched(self._client.async_start_new_kernel_client())
         assert self._client.kc is not None
         info = await self._client.async_wait_for_reply(self._client.kc.kernel_info())

@@ -77,9 +77,8 @@ def _readings(session: Session, outcomes: Sequence[Entry], code: str) -> list[Re
     """What each outcome was made of. What turned out to be no input is looked up only where the code is the same."""
     found = []
     for entry in outcomes:
-        asked = entry.asked
-        without = session.saved(entry).without if asked.code == code else ()
-        found.append(Reading(asked.code, inputs_from_json(asked.inputs), tuple(without)))
+        without = session.saved(entry).without if entry.code == code else ()
+        found.append(Reading(entry.code, inputs_from_json(entry.asked.inputs), tuple(without)))
     return found
 
 

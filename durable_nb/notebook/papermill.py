@@ -38,7 +38,7 @@ class DurableEngine(NBClientEngine):  # type: ignore[misc]
         startup_timeout: int | None = None,
         **options: Any,
     ) -> Any:
-        path = _notebook(input_path)
+        path = file_of(input_path)
         client = _Client(
             nb_man,
             kernel_name=kernel_name,
@@ -50,10 +50,10 @@ class DurableEngine(NBClientEngine):  # type: ignore[misc]
         )
         client.told = logger.info
         client.on_notebook_start = client.begin
-        return client.execute(env=environment(_log(path, os.environ), path or Path()))
+        return client.execute(env=environment(log_of(path, os.environ), path or Path()))
 
 
-def _notebook(given: object) -> Path | None:
+def file_of(given: object) -> Path | None:
     """The file that was read, as papermill found it: it may have gone to another folder since (`--cwd`)."""
     if not isinstance(given, str) or "://" in given or not given.endswith(".ipynb"):
         return None
@@ -63,7 +63,7 @@ def _notebook(given: object) -> Path | None:
     return Path(folder or "", given).resolve()
 
 
-def _log(notebook: Path | None, environ: Mapping[str, str]) -> str:
+def log_of(notebook: Path | None, environ: Mapping[str, str]) -> str:
     if environ.get(LOG):
         return environ[LOG] if "://" in environ[LOG] else os.path.abspath(environ[LOG])
     if notebook is None:

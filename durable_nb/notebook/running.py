@@ -40,7 +40,7 @@ class Running:
         self._entry: Entry | None = None
         self._failed = 0
         self._limit = Limit(None)
-        self._before = Before({})
+        self._before: Before | None = None
         self._began = 0.0
 
     def begin(self) -> None:
@@ -84,6 +84,7 @@ class Running:
         took = time.perf_counter() - self._began
         error = self._error_of(outcome)
         if error is None:
+            assert self._before is not None
             with held_back("the cell had ended, and what came of it is kept"):
                 keep(self.session, self._options, self._seen, self._held(), outcome, self._before, took)
             return True

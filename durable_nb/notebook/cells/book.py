@@ -18,7 +18,7 @@ from durable_nb.history.events import Row
 from durable_nb.history.failure import Failure
 from durable_nb.history.values import Value, payloads, plain
 from durable_nb.notebook.cells.asked import Asked, row_of
-from durable_nb.notebook.cells.entry import Entry, after, is_like
+from durable_nb.notebook.cells.entry import Entry, after, begun, is_like
 from durable_nb.stores.protocol import LeaseLost, MailArrived
 from durable_nb.stores.shapes import Commit, NewRun, OutputRecord, Past, Release, RunRecord
 from durable_nb.views.sentences import Waits
@@ -42,6 +42,7 @@ class Book:
         self._last = 0
         self._entries: dict[int, Entry] = {}
         self._cells: dict[str, list[int]] = {}
+        self._by_code: dict[str, list[int]] = {}
         self._waits: dict[int, tuple[str, Row | None]] = {}  # ask of a signal -> (its name, what was received)
 
     # reading
@@ -63,6 +64,11 @@ class Book:
         """What is known of a cell, the newest first."""
         for seq in reversed(self._cells.get(cell, [])):
             yield self._entries[seq]
+
+    def cells_of(self, code: str) -> list[str]:
+        """The cells whose newest outcome came of this code."""
+        found = [self._entries[seq].cell for seq in self._by_code.get(code, ())]
+        return [cell for cell in dict.fromkeys(found) if (saved := self.saved(cell, 1)) and saved[0].code == code]
 
     def newest(self, cell: str) -> Entry | None:
         return next(self.entries(cell), None)
@@ -120,7 +126,9 @@ class Book:
 
     def unspent(self, cell: str, name: str) -> Row | None:
         """A signal that was received for this cell, which has not ended well since: it was killed, or has failed."""
-        spent = {ask for entry in self._entries.values() if entry.is_saved or entry.cell != cell for ask in _asks(entry)}
+        spent = {
+            ask for entry in self._entries.values() if entry.is_saved or entry.cell != cell for ask in _asks(entry)
+        }
         found = [came for ask, (waited, came) in self._waits.items() if waited == name and came and ask not in spent]
         return found[-1] if found else None
 
@@ -153,7 +161,7 @@ class Book:
         with self._lock:
             before = self.newest(cell)
             if before is not None and before.answer is None and not before.is_dropped:
-                if is_like(before.asked, asked):
+                if before.code and is_like(before.asked, asked):
                     number = before.attempts + 1
                     self._note(e.AttemptStarted(seq=self.next, at=self._now(), ref=before.seq, attempt=number))
                     return self._entries[before.seq]
@@ -306,8 +314,9 @@ class Book:
     def _admit(self, row: Row) -> None:
         self._last = max(self._last, row.seq)
         if row.kind == "step" and row.name is not None:
-            self._entries[row.seq] = Entry(row.seq, row.name, row.at, row, attempt_at=row.at)
+            self._entries[row.seq] = entry = begun(row)
             self._cells.setdefault(row.name, []).append(row.seq)
+            self._by_code.setdefault(entry.code, []).append(row.seq)
         elif row.kind == "signal" and row.name is not None:
             self._waits[row.seq] = (row.name, None)
         elif row.kind == "set" and row.name is not None and row.name.startswith(_RENAMED):
@@ -327,4 +336,4 @@ class Book:
 
 def _asks(entry: Entry) -> Sequence[int]:
     """The asks of the signals that it waited for."""
-    return tuple(entry.asked.signals.values())
+    return tuple(entry.asked.signals.values()) if entry.code else ()

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from durable_nb.errors import Corrupt
 from durable_nb.history import events as e, wire
 from durable_nb.history.events import Row
 from durable_nb.history.failure import Failure
@@ -20,6 +21,7 @@ class Entry(NamedTuple):
     answer: Row | None = None
     was_interrupted: bool = False
     is_dropped: bool = False
+    code: str = ""  # digest of the cell's code; "" for a row that cannot be read
 
     @property
     def asked(self) -> Asked:
@@ -33,11 +35,20 @@ class Entry(NamedTuple):
 
     @property
     def is_saved(self) -> bool:
-        return self.answer is not None and self.answer.kind == "returned"
+        return self.answer is not None and self.answer.kind == "returned" and self.code != ""
 
     @property
     def failure(self) -> Failure | None:
         return wire.failure_of(self.answer) if self.answer is not None and self.answer.kind == "raised" else None
+
+
+def begun(row: Row) -> Entry:
+    """The entry of a cell that begins. A row that cannot be read spoils no other: it has no code, and is no outcome."""
+    try:
+        code = asked_of(row).code
+    except Corrupt:
+        code = ""
+    return Entry(row.seq, row.name or "", row.at, row, attempt_at=row.at, code=code)
 
 
 def after(entry: Entry, row: Row) -> Entry:

@@ -147,6 +147,24 @@ def test_a_failed_cell_and_an_interrupted_one(tmp_path: Path) -> None:
         assert book.saved("bad") == []
 
 
+def test_a_row_that_cannot_be_read_spoils_no_other(tmp_path: Path) -> None:
+    with connect(tmp_path / "log.durable.db") as app:
+        book = held(app)
+        finish(app, book, "good")
+        finish(app, book, "bad")
+        key = app.record(CELLS).key
+        app.store.database.one(
+            "update event set data = 'no json' where run = ? and kind = 'step' and name = 'bad'", (key,)
+        )
+        again = Book(app)
+        again.look()
+        assert [len(again.saved(cell)) for cell in ("good", "bad")] == [1, 0]
+        assert again.cells_of("c1") == ["good"]
+        again.hold(lambda holder: book.let_go())
+        finish(app, again, "bad")
+        assert len(again.saved("bad")) == 1
+
+
 def test_a_forgotten_cell_has_no_outcome(tmp_path: Path) -> None:
     with connect(tmp_path / "log.durable.db") as app:
         book = held(app)
