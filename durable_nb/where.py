@@ -62,9 +62,14 @@ def _place(filename: str, line: int) -> str:
     return f"{name}, line {line}" + (f": `{source}`" if source else "")
 
 
+def shell_or_none() -> Any:
+    """The IPython shell of this process, if it has one. Another thread may be importing IPython just now."""
+    find = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return find() if find is not None else None
+
+
 def _cell(filename: str) -> str | None:
     """'Cell In[5]' for the file that stands for a cell of this notebook."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
+    shell = shell_or_none()
     named = shell.compile.format_code_name(filename) if shell is not None else None
     return " ".join(named) if named else None

@@ -131,15 +131,14 @@ def run(
     log: str | None, target: str, id: str | None = None, params: tuple[str, ...] = (), out: str | None = None
 ) -> Plain:
     """Carry a run of the flow, or of the notebook, here, begun or not, until it ends or waits for a person."""
-    order = _order_of_notebook(log, target, params, out) if _is_notebook(target) else _order(log, target, params, out)
+    order = (_order_of_notebook if target.endswith(".ipynb") else _order)(log, target, params, out)
     if id is not None:
         checked_id(id)  # before there is a log
     with connect(order.log) as app:
-        id = id or (_unfinished(app, order) if _is_notebook(target) else None) or new_id()
+        id = id or _unfinished(app, order) or new_id()
         click.echo(f"run {id}", err=True)
-        _let_go_on(app, id)
         try:
-            order.flow[id](**order.arguments)
+            _carry(app, order, id)
         except KeyboardInterrupt as stopped:
             raise KeyboardInterrupt(_kept(app, id)) from stopped
         except (RunParked, RunPaused) as waits:
@@ -156,6 +155,7 @@ class _Order(NamedTuple):
     log: str
     flow: Flow[..., Any]
     arguments: dict[str, Any]
+    is_notebook: bool = False
 
 
 def _order(log: str | None, target: str, params: tuple[str, ...], out: str | None) -> _Order:
@@ -173,11 +173,7 @@ def _order_of_notebook(log: str | None, target: str, params: tuple[str, ...], ou
     if not path.is_file():
         raise BadOption(f"there is no notebook {target}")
     arguments = {"path": str(path), "parameters": _parameters(params), "out": out and str(Path(out).resolve())}
-    return _Order(log or str(log_beside(path)), notebook, arguments)
-
-
-def _is_notebook(target: str) -> bool:
-    return target.endswith(".ipynb")
+    return _Order(log or str(log_beside(path)), notebook, arguments, is_notebook=True)
 
 
 def _parameters(params: tuple[str, ...]) -> dict[str, Any]:
@@ -186,17 +182,23 @@ def _parameters(params: tuple[str, ...]) -> dict[str, Any]:
 
 def _unfinished(app: App, order: _Order) -> str | None:
     """The same command was given before, without an id either, and did not come to its end."""
+    if not order.is_notebook or not app.is_trusted:
+        return None
     for record in app.store.find(Query(flow=order.flow.name, limit=_RECENT)):
-        if app.is_trusted and app.arguments(record.id) == order.arguments:
+        if app.arguments(record.id) == order.arguments:
             return record.id if record.status not in ("completed", "cancelled") else None
     return None
 
 
-def _let_go_on(app: App, id: str) -> None:
-    """A run that was parked for crashing again and again: whoever gives the command wants it tried once more."""
-    record = app.store.run(id)
-    if record is not None and (record.status, record.reason) == ("parked", "crashes") and app.is_trusted:
-        app.resume(id)
+def _carry(app: App, order: _Order, id: str) -> None:
+    run = order.flow[id]
+    try:
+        run(**order.arguments)
+    except RunParked:
+        if not order.is_notebook or app.record(id).reason != "crashes":
+            raise
+        app.resume(id)  # the command was killed again and again, and whoever gives it wants it tried once more
+        run(**order.arguments)
 
 
 def _kept(app: App, id: str) -> str:

@@ -29,7 +29,7 @@ _KERNELS = Retry(max_attempts=CRASHES, first=0.2, retry_on=KernelDied)
 @step(name="notebook cells", retry=_KERNELS)
 def execute_notebook(path: str, parameters: dict[str, Any], out: str | None) -> dict[str, Any]:
     """Execute the notebook in a kernel of its own; how many cells it had, and where it was written."""
-    return _execute(path, parameters, out)
+    return execute(path, parameters, out)
 
 
 @flow(name="notebook")
@@ -42,7 +42,8 @@ def notebook(path: str, parameters: dict[str, Any] | None = None, out: str | Non
     return done
 
 
-def _execute(path: str, parameters: dict[str, Any], out: str | None) -> dict[str, Any]:
+def execute(path: str, parameters: dict[str, Any], out: str | None) -> dict[str, Any]:
+    """The body of the step: in the log that is open here, with its progress told to everybody."""
     log = log_path(current_host().url)
     folder = os.path.dirname(log)
     me = current_step()

@@ -70,7 +70,17 @@ def look(session: Session, options: CellOptions, source: str) -> Look:
             verdict = Stale(f"`{name}` could not be stored ({why}), so the cell runs again")
     elif outcomes:
         entry = outcomes[0]
+    elif options.reuse != "never" and (begun := book.newest(cell)) is not None:
+        verdict = Stale(_without_outcome(begun))
     return Look(cell, source, names, code, inputs, verdict, entry, saved, remarks(inputs.found))
+
+
+def _without_outcome(begun: Entry) -> str:
+    if begun.is_dropped:
+        return "what it came to was forgotten"
+    if begun.failure is not None:
+        return f"it failed last time with {begun.failure.sentence}"
+    return "it was interrupted" if begun.was_interrupted else "it was begun and did not end"
 
 
 def _readings(session: Session, outcomes: Sequence[Entry], code: str) -> list[Reading]:

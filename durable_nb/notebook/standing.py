@@ -42,12 +42,12 @@ class Standing(NamedTuple):
 def standing(app: App, book: Book) -> Standing:
     """What stands in the log right now."""
     book.look()
-    waiting = _runs(app, "waiting")
+    waiting, now = _runs(app, "waiting"), app.now()
     needed: dict[str, int] = {}
     resumable = len(_runs(app, "pending")) + len(_runs(app, "running"))
     for run in waiting:
         names = {one.name for one in waits_of(run) if one.kind == "signal" and one.name}
-        if names and run.ready_at is None:
+        if names and (run.ready_at is None or run.ready_at > now):  # with a timeout it has a time of its own
             for name in names:
                 needed[name] = needed.get(name, 0) + 1
         else:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TextIO
 
 from durable_nb.engine.turn import Turn, place
 from durable_nb.stores.shapes import OutputRecord
+from durable_nb.where import shell_or_none
 
 LIMIT = 1024 * 1024  # characters kept of one attempt or turn
 
@@ -151,8 +152,7 @@ class Tee:
 
 def background() -> Echo:
     """How what runs in the background is shown: in a script and a worker by lines; never in a notebook's current cell."""
-    shell = sys.modules.get("IPython")
-    is_notebook = shell is not None and getattr(shell.get_ipython(), "kernel", None) is not None
+    is_notebook = getattr(shell_or_none(), "kernel", None) is not None
     return Echo.NEVER if is_notebook else Echo.LINES
 
 

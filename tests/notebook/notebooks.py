@@ -1,5 +1,6 @@
 """Notebooks that are run as a whole by real processes, and what is left of them."""
 
+import json
 import os
 import subprocess
 import sys
@@ -26,6 +27,9 @@ def wait_for(name):
 """
 
 
+_begun: "list[subprocess.Popen[str]]" = []
+
+
 class Said(NamedTuple):
     """What a process said and its exit code."""
 
@@ -34,10 +38,12 @@ class Said(NamedTuple):
     err: str
 
 
-def write(path: Path, *sources: str, tags: Mapping[int, str] = {}) -> Path:
+def write(path: Path, *sources: str, tags: Mapping[int, str] = {}, kernel: str = "python3") -> Path:
     """A notebook with a title and these cells."""
-    cells = [new_code_cell(source, metadata={"tags": [tags[n]]} if n in tags else {}) for n, source in enumerate(sources)]
-    spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    cells = [
+        new_code_cell(source, metadata={"tags": [tags[n]]} if n in tags else {}) for n, source in enumerate(sources)
+    ]
+    spec = {"name": kernel, "display_name": "Python 3", "language": "python"}
     notebook = new_notebook(cells=[new_markdown_cell("# A notebook"), *cells], metadata={"kernelspec": spec})
     nbformat.write(notebook, path)
     return path
@@ -67,14 +73,33 @@ def begin(folder: Path, module: str, *words: str, **env: str) -> "subprocess.Pop
     """A Python module as a process in that folder."""
     environ = {key: value for key, value in os.environ.items() if key not in ("DURABLE_NB_LOG", "JPY_SESSION_NAME")}
     environ |= {"PYTHONPATH": str(ROOT), "IPYTHONDIR": str(folder / "ipython"), **env}
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", module, *words],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder, env=environ,
     )  # fmt: skip
+    _begun.append(process)
+    return process
 
 
-def begin_durable(folder: Path, *words: str) -> "subprocess.Popen[str]":
-    return begin(folder, "durable_nb.cli.main", *words)
+def kill_all() -> None:
+    """What a test that has failed has left behind."""
+    while _begun:
+        process = _begun.pop()
+        if process.returncode is None:
+            process.kill()
+            process.communicate(timeout=PATIENCE)
+
+
+def write_kernel(folder: Path, name: str, script: str) -> None:
+    """A kernel whose process is a shell script; found by commands with JUPYTER_PATH=folder."""
+    home = folder / "kernels" / name
+    home.mkdir(parents=True)
+    argv = ["sh", "-c", script.format(python=sys.executable, file="{connection_file}")]
+    home.joinpath("kernel.json").write_text(json.dumps({"argv": argv, "display_name": name, "language": "python"}))
+
+
+def begin_durable(folder: Path, *words: str, **env: str) -> "subprocess.Popen[str]":
+    return begin(folder, "durable_nb.cli.main", *words, **env)
 
 
 def end(process: "subprocess.Popen[str]") -> Said:
@@ -82,9 +107,9 @@ def end(process: "subprocess.Popen[str]") -> Said:
     return Said(process.returncode, out, err)
 
 
-def durable(folder: Path, *words: str) -> Said:
+def durable(folder: Path, *words: str, **env: str) -> Said:
     """`durable …`, to its end."""
-    return end(begin_durable(folder, *words))
+    return end(begin_durable(folder, *words, **env))
 
 
 def until(condition: Callable[[], bool], what: str, process: "subprocess.Popen[str] | None" = None) -> None:
