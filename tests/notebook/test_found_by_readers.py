@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.notebook.life import Life
+from tests.notebook.life import Life, durable
 
 
 def test_a_plan_tells_a_cell_that_was_begun_from_one_that_never_ran(tmp_path: Path) -> None:
@@ -39,3 +39,12 @@ def test_a_crash_test_crashes_at_commits_of_the_cell_only(tmp_path: Path) -> Non
     with Life(tmp_path) as life:
         told = life.run("%%durable c --crash-test\nx = 1").text
     assert told.startswith("0 commits; ")
+
+
+def test_a_cell_that_has_got_its_signal_waits_for_it_no_more(tmp_path: Path) -> None:
+    with Life(tmp_path) as life:
+        life.run("%%durable first\nx = 1")
+        life.run("%durable signal ~cells approve true")
+        assert life.run("%%durable send --await approve:bool\nprint(approve)").text == "True\n"
+        assert life.value("len(__import__('durable_nb').runs(waiting_for='approve'))") == 0
+        assert "waits" not in durable(life.log, "why", "~cells").stdout

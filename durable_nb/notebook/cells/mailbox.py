@@ -65,3 +65,5 @@ class Mailbox:
             )
         row = self._app.values.mark_row(wire.row_of(event), self._book.uid)
         self._book.write([row], [(seq, digest) for digest in payloads(kept)], [mail.seq])
+        if refused is None:
+            self._book.let_go()  # only so the row says that nothing is waited for any more
