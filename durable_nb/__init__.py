@@ -102,6 +102,16 @@ __all__ = sorted(_HOME)
 __version__ = "0.1.0"
 
 
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext durable_nb`."""
+    import_module("durable_nb.notebook.magics").load(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """`%unload_ext durable_nb`."""
+    import_module("durable_nb.notebook.magics").unload(shell)
+
+
 def __getattr__(name: str) -> Any:
     home = _HOME.get(name)
     if home is None:

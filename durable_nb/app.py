@@ -90,6 +90,7 @@ class App(Waiting):
     def carry(self, flow: Flow[..., Any], id: str | None, args: Any, kwargs: Any, options: StartOptions) -> Any:
         self._check_open()
         runtime = self._runtime()
+        runtime.take_up()  # what it waits for may have begun before
         carried: Lease | None = None
         with Interrupts() as interrupts:  # from before the lease on, or a Ctrl-C in between would leave it behind
             record, log = self._begun(flow, id, args, kwargs, options, runtime.owner)

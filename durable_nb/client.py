@@ -169,7 +169,7 @@ class Client:
         for one in self.store.work(record.key):
             try:
                 if one.owner is None:
-                    self.definitions.step_of(one.name, one.data)
+                    self.definitions.step_of(one.name, one.data, record)
             except UnknownCode:
                 found[one.ask] = "a process that knows it: run its cell, or import its module,"
             except DurableError:

@@ -28,6 +28,8 @@ DurableError
 ├── RunFailed               the outcome of a run, when its own class cannot be restored
 ├── StepFailed              the outcome of a step, when its own class cannot be restored
 ├── StepTimeout             an attempt took longer than its timeout        (also a TimeoutError)
+├── CellFailed              a cell of a notebook that is run as a whole has failed
+├── KernelDied              the kernel of a notebook that is run as a whole has died
 ├── RunParked               the run waits for a person
 ├── RunPaused               the run was paused while it was being carried
 └── RunCancelled            the run was cancelled
@@ -155,6 +157,14 @@ class StepFailed(DurableError):
 
 class StepTimeout(DurableError, TimeoutError):
     """The step took longer than its timeout."""
+
+
+class CellFailed(DurableError):
+    """A cell of the notebook failed; mend it and run the notebook again, finished durable cells come back."""
+
+
+class KernelDied(DurableError):
+    """The kernel of the notebook died; run the notebook again, finished durable cells come back."""
 
 
 class RunParked(DurableError):

@@ -13,7 +13,7 @@ from durable_nb.errors import BadOption, NotInFlow
 from durable_nb.flows import host as hosts
 from durable_nb.flows.place import turn_or_none
 from durable_nb.flows.policy import checked_tags
-from durable_nb.management.retention import checked_rules
+from durable_nb.management.retention import NOTHING, Rules, checked_rules
 from durable_nb.runtime.options import RuntimeOptions
 from durable_nb.stores import open_store
 from durable_nb.where import calling_line
@@ -39,11 +39,15 @@ def connect(
     """
     if turn_or_none() is not None:
         raise NotInFlow(f"connect does not work in a flow, at {calling_line()}; do it in a step")
+    options = RuntimeOptions(carriers, workers, clock or SystemClock(), checked_tags(tags))
+    where = os.fspath(url) if url is not None else _default_path()
+    return opened(where, durability, options, carry, checked_rules(retention))
+
+
+def opened(where: str, durability: str, options: RuntimeOptions, carry: bool = True, rules: Rules = NOTHING) -> App:
+    """The log at `where`, open, as the default one."""
     if durability not in ("full", "process"):
         raise BadOption(f'durability={durability!r}: it is "full" (survives power loss) or "process"')
-    options = RuntimeOptions(carriers, workers, clock or SystemClock(), checked_tags(tags))
-    rules = checked_rules(retention)
-    where = os.fspath(url) if url is not None else _default_path()
     store = open_store(where, durability)
     try:
         app = App(where, store, options, carry, rules)

@@ -124,10 +124,13 @@ def abandon(app: App) -> None:
 class _NoPayloads:
     """A frozen history carries no large values."""
 
-    def put_payload(self, digest: str, size: int, chunks: list[tuple[str, bytes]]) -> None:
+    def put_chunks(self, chunks: object) -> None:
         raise Unstorable("a replay stores nothing")
 
-    def payload(self, digest: str) -> None:
+    def put_payload(self, digest: str, size: int, chunks: object) -> bool:
+        raise Unstorable("a replay stores nothing")
+
+    def payload(self, digest: str, first: int = 0, count: int | None = None) -> None:
         return None
 
     def code(self, digest: str) -> None:

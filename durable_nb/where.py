@@ -58,5 +58,18 @@ def awaiting_frames(awaited: Any) -> Iterator[FrameType]:
 
 def _place(filename: str, line: int) -> str:
     source = linecache.getline(filename, line).strip()
-    name = filename if filename.startswith("<") else os.path.basename(filename)
+    name = _cell(filename) or (filename if filename.startswith("<") else os.path.basename(filename))
     return f"{name}, line {line}" + (f": `{source}`" if source else "")
+
+
+def shell_or_none() -> Any:
+    """The IPython shell of this process, if it has one. Another thread may be importing IPython just now."""
+    find = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return find() if find is not None else None
+
+
+def _cell(filename: str) -> str | None:
+    """'Cell In[5]' for the file that stands for a cell of this notebook."""
+    shell = shell_or_none()
+    named = shell.compile.format_code_name(filename) if shell is not None else None
+    return " ".join(named) if named else None

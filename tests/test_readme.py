@@ -2,7 +2,8 @@
 
 A comment before a block says what happens to it. `<!-- run: NAME -->`: python that is run at once, a `text` block right
 after it being its exact output. `<!-- save: NAME -->`: python that is only saved as NAME.py. `<!-- shell: NAME -->`: a
-session whose commands are run, with their exact output where one is shown. Blocks of one NAME share a folder.
+session whose commands are run, with their exact output where one is shown. `<!-- cell: NAME -->`: a cell of a notebook,
+run in a kernel and, after that was killed, restored in the next one. Blocks of one NAME share a folder.
 """
 
 import ast
@@ -21,7 +22,7 @@ import durable_nb
 UNDER_TEST = str(Path(durable_nb.__file__).parents[1])  # a checkout beside the installed one, too
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(
-    r"(?:^<!-- (?P<verb>run|save|shell): (?P<name>[a-z]+) -->\n)?"
+    r"(?:^<!-- (?P<verb>run|save|shell|cell): (?P<name>[a-z]+) -->\n)?"
     r"^```(?P<language>[a-z]*)\n(?P<body>.*?)^```\n"
     r"(?:```text\n(?P<output>.*?)^```\n)?",
     re.MULTILINE | re.DOTALL,
@@ -44,7 +45,8 @@ class Command:
 
 
 BLOCKS = [Block(m["verb"], m["name"] or "", m["language"], m["body"], m["output"]) for m in BLOCK.finditer(README)]
-NAMES = list(dict.fromkeys(block.name for block in BLOCKS if block.name))
+NAMES = list(dict.fromkeys(block.name for block in BLOCKS if block.name and block.verb != "cell"))
+CELLS = [block for block in BLOCKS if block.verb == "cell"]
 
 
 def session(body: str) -> list[Command]:
@@ -111,11 +113,33 @@ def test_readme_example_runs_as_shown(name: str, tmp_path: Path) -> None:
             check_script(block, tmp_path)
 
 
+def test_readme_cells_run_as_shown_and_come_back(tmp_path: Path) -> None:
+    from tests.notebook.life import Life, badges
+
+    for restored in ([], ["restored"]):
+        with Life(tmp_path, loads=False) as life:
+            for block in CELLS:
+                ran = life.run(block.body)
+                is_durable = block.body.startswith("%%durable")
+                assert badges(ran) == (restored if is_durable else [])
+                if block.output is not None:
+                    assert ran.text == block.output
+            life.kill()
+
+
+def test_every_option_of_a_durable_cell_is_in_the_readme(tmp_path: Path) -> None:
+    from durable_nb.notebook.magics import DurableMagics
+
+    options = {word for cell in table_under("`%%durable [NAME] …`") for word in re.findall("--[a-z-]+", cell)}
+    parser = DurableMagics.cell.parser
+    assert options == {option for action in parser._actions for option in action.option_strings if option[:2] == "--"}
+
+
 def test_every_python_block_of_the_readme_is_run() -> None:
     python = [block for block in BLOCKS if block.language == "python"]
     shells = {block.name for block in BLOCKS if block.verb == "shell"}
     assert python
-    assert all(block.verb == "run" or (block.verb == "save" and block.name in shells) for block in python)
+    assert all(block.verb in ("run", "cell") or (block.verb == "save" and block.name in shells) for block in python)
     assert len(python) == README.count("```python")
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -15,6 +15,7 @@ from durable_nb.app import App
 from durable_nb.cli.exits import Exit, exit_of_status
 from durable_nb.cli.given import named
 from durable_nb.cli.load import flow_of, see_folder, stem
+from durable_nb.cli.logs import chosen
 from durable_nb.cli.reading import Plain
 from durable_nb.cli.render import say_error
 from durable_nb.client import new_id
@@ -22,11 +23,17 @@ from durable_nb.codec import values as codec
 from durable_nb.codec.preview import preview
 from durable_nb.durations import spoken
 from durable_nb.errors import BadOption, RunParked, RunPaused, Untrusted
+from durable_nb.flows.flow import Flow
+from durable_nb.flows.run import checked_id
 from durable_nb.history import wire
+from durable_nb.history.failure import Failure
+from durable_nb.notebook.where import log_beside
 from durable_nb.opening import connect
+from durable_nb.stores.shapes import Query
 from durable_nb.views.values import failure_form, value_form
 
 RUN_KEYS = ("failure", "flow", "id", "result", "status")
+_RECENT = 50  # runs that are looked at for one to go on with
 _LOOK = 0.05  # seconds between looks whether everything is done
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
@@ -126,16 +133,18 @@ def _is_idle(app: App) -> bool:
 # run
 
 
-def run(url: str | None, target: str, id: str | None = None, params: tuple[str, ...] = ()) -> Plain:
-    """Carry a run of the flow here, begun or not, until it ends or waits for a person."""
-    flow = flow_of(target)
-    arguments = dict(named(text, "-p") for text in params)
-    id = id if id is not None else new_id()
-    begun = flow[id]
-    with connect(url if url is not None else str(Path.cwd() / f"{stem(target)}.durable.db")) as app:
+def run(
+    log: str | None, target: str, id: str | None = None, params: tuple[str, ...] = (), out: str | None = None
+) -> Plain:
+    """Carry a run of the flow, or of the notebook, here, begun or not, until it ends or waits for a person."""
+    order = (_order_of_notebook if target.endswith(".ipynb") else _order)(log, target, params, out)
+    if id is not None:
+        checked_id(id)  # before there is a log
+    with connect(order.log) as app:
+        id = id or _unfinished(app, order) or new_id()
         click.echo(f"run {id}", err=True)
         try:
-            begun(**arguments)
+            _carry(app, order, id)
         except KeyboardInterrupt as stopped:
             raise KeyboardInterrupt(_kept(app, id)) from stopped
         except (RunParked, RunPaused) as waits:
@@ -144,6 +153,58 @@ def run(url: str | None, target: str, id: str | None = None, params: tuple[str, 
             if app.store.run(id) is None or app.record(id).status not in ("failed", "cancelled"):
                 raise  # not what the flow came to, but why it could not be carried
         return _outcome(app, id)
+
+
+class _Order(NamedTuple):
+    """What is to be run, and in which log."""
+
+    log: str
+    flow: Flow[..., Any]
+    arguments: dict[str, Any]
+    is_notebook: bool = False
+
+
+def _order(log: str | None, target: str, params: tuple[str, ...], out: str | None) -> _Order:
+    if out is not None:
+        raise BadOption(f"--out is for notebooks; {target} is none")
+    log = chosen(log, Path.cwd()) or str(Path.cwd() / f"{stem(target)}.durable.db")
+    return _Order(log, flow_of(target), _parameters(params))
+
+
+def _order_of_notebook(log: str | None, target: str, params: tuple[str, ...], out: str | None) -> _Order:
+    """Paths are whole, so that whoever goes on with the run elsewhere finds the same files."""
+    from durable_nb.notebook.headless import notebook  # noqa: PLC0415 - its flow takes the name `notebook`
+
+    path = Path(target).resolve()
+    if not path.is_file():
+        raise BadOption(f"there is no notebook {target}")
+    arguments = {"path": str(path), "parameters": _parameters(params), "out": out and str(Path(out).resolve())}
+    return _Order(log or str(log_beside(path)), notebook, arguments, is_notebook=True)
+
+
+def _parameters(params: tuple[str, ...]) -> dict[str, Any]:
+    return dict(named(text, "-p") for text in params)
+
+
+def _unfinished(app: App, order: _Order) -> str | None:
+    """The same command was given before, without an id either, and did not come to its end."""
+    if not order.is_notebook or not app.is_trusted:
+        return None
+    for record in app.store.find(Query(flow=order.flow.name, limit=_RECENT)):
+        if app.arguments(record.id) == order.arguments:
+            return record.id if record.status not in ("completed", "cancelled") else None
+    return None
+
+
+def _carry(app: App, order: _Order, id: str) -> None:
+    run = order.flow[id]
+    try:
+        run(**order.arguments)
+    except RunParked:
+        if not order.is_notebook or app.record(id).reason != "crashes":
+            raise
+        app.resume(id)  # the command was killed again and again, and whoever gives it wants it tried once more
+        run(**order.arguments)
 
 
 def _kept(app: App, id: str) -> str:
@@ -163,10 +224,7 @@ def _outcome(app: App, id: str) -> Plain:
         result = app.client.outcome(record)
         shown = result if isinstance(result, str) else _shown(result)
     if ended.failure is not None:
-        say_error(
-            f"run {id!r} failed: {ended.failure.sentence}"
-            + (f" ({ended.failure.where})" if ended.failure.where else "")
-        )
+        say_error(f"run {id!r} failed: {_said(ended.failure)}")
     return {
         "failure": failure_form(ended.failure) if ended.failure is not None else None,
         "flow": record.flow,
@@ -175,6 +233,12 @@ def _outcome(app: App, id: str) -> Plain:
         "status": record.status,
         "text": shown,
     }
+
+
+def _said(failure: Failure) -> str:
+    """In one line. What we raise ourselves says all in its message."""
+    sentence = failure.message if failure.type.startswith("durable_nb.errors.") else failure.sentence
+    return f"{sentence} ({failure.where})" if failure.where else sentence
 
 
 def _shown(result: object) -> str:

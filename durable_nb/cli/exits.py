@@ -48,6 +48,8 @@ def exit_of(error: BaseException) -> Exit:
             return Exit.NEEDS_YOU
         case errors.RunFailed() | errors.RunCancelled() | errors.StepFailed() | errors.StepTimeout():
             return Exit.FAILED
+        case errors.CellFailed() | errors.KernelDied():
+            return Exit.FAILED
         case Interrupted() | KeyboardInterrupt() | click.Abort():
             return Exit.INTERRUPTED
         case _ if isinstance(error, _USAGE):

@@ -13,9 +13,14 @@ class NoLog(click.ClickException):
 _PATTERN = "*.durable.db"
 
 
+def given_by(named: str | None) -> str | None:
+    """The log that was named, else DURABLE_NB_LOG."""
+    return named or os.environ.get("DURABLE_NB_LOG") or None
+
+
 def chosen(named: str | None, folder: Path) -> str | None:
     """The log that was named, else DURABLE_NB_LOG, else the only one in the folder; None when there is none."""
-    given = named or os.environ.get("DURABLE_NB_LOG")
+    given = given_by(named)
     if given:
         return given
     found = sorted(path.name for path in folder.glob(_PATTERN))

@@ -14,12 +14,13 @@ from durable_nb import __version__
 from durable_nb.cli import choose, query, verbs
 from durable_nb.cli.choose import Choice
 from durable_nb.cli.exits import MEANINGS, Exit, Interrupted, exit_of
-from durable_nb.cli.logs import chosen, existing
+from durable_nb.cli.logs import chosen, existing, given_by
 from durable_nb.cli.render import print_out, say_error
 from durable_nb.cli.verb import Verb
 from durable_nb.opening import connect
 
 _OPTIONS = {
+    'another id, or on_conflict="attach" or "replace"': "another --id",
     "delete(force=True)": "--force",
     "retry(redo=True)": "--redo",
     "before_start=True": "--before-start",
@@ -155,6 +156,8 @@ def _first(verb: Verb, stack: contextlib.ExitStack) -> tuple[Any, ...]:
             return (existing(named, folder),)
         case "perhaps":
             return (chosen(named, folder),)
+        case "named":
+            return (given_by(named),)
         case "nothing":
             return ()
 

@@ -61,12 +61,24 @@ def print_out(shown: RenderableType) -> None:
     if sys.stdout.isatty():
         Console(highlight=False, markup=False, emoji=False).print(shown, soft_wrap=isinstance(shown, Text))
         return
+    click.echo(plain_text(shown))
+
+
+def plain_text(shown: RenderableType) -> str:
+    """Whole lines without colours."""
     console = Console(
-        width=_WIDE, color_system=None, force_terminal=False, highlight=False, markup=False, emoji=False, no_color=True
+        width=_WIDE,
+        color_system=None,
+        force_terminal=False,
+        force_jupyter=False,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        no_color=True,
     )
     with console.capture() as captured:
         console.print(shown)
-    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
 def say_error(text: str) -> None:

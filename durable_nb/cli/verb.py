@@ -9,8 +9,8 @@ from rich.console import RenderableType
 
 from durable_nb.cli.exits import Exit
 
-On = Literal["app", "log", "perhaps", "nothing"]
-"""What `call` gets first: an open app, the path of an existing log, the path or None, or nothing."""
+On = Literal["app", "log", "perhaps", "named", "nothing"]
+"""What `call` gets first: an open app, the path of an existing log, the path or None, that which was named, or nothing."""
 
 
 def _done(data: Any) -> Exit:

@@ -151,15 +151,18 @@ CARRYING = (
     ),
     Verb(
         "run",
-        "Carry one run of a flow here and print its result. With the id of a run that has begun, it goes on.\n\n"
-        "TARGET is MODULE:FLOW or FILE.py:FLOW.",
+        "Carry one run of a flow or a notebook here and print its result. With the id of a run that has begun, it goes "
+        "on.\n\nTARGET is MODULE:FLOW, FILE.py:FLOW or NOTEBOOK.ipynb. A notebook has its log beside it, which it "
+        "shares with JupyterLab; its durable cells come back from there, and after a kill or a mended cell the same "
+        "command goes on at the first one that was not finished.",
         carrying.run,
         shown.outcome,
-        on="perhaps",
+        on="named",
         params=(
             argument("target"),
             option("--id", metavar="ID", help="The run; otherwise a new one."),
             option("-p", "params", multiple=True, metavar="NAME=VALUE", help="An argument; JSON, or else text."),
+            option("--out", metavar="FILE", help="Write the notebook with its outputs there, after every cell."),
         ),
         keys=carrying.RUN_KEYS,
         exit_code=carrying.run_exit,

@@ -21,7 +21,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from durable_nb.codec import classes, digest_frames, tags
-from durable_nb.codec.digest_frames import Unknown
+from durable_nb.codec.digest_frames import Hashing, Unknown
 from durable_nb.codec.plain import dumps
 
 _SHORT: Final = 64
@@ -66,6 +66,15 @@ class _Walk:
         self._inside.discard(id(value))
         return _shortened(raw)
 
+    def shortened(self, raw: bytes) -> bytes:
+        return _shortened(raw)
+
+    def hashing(self) -> Hashing:
+        return blake2b(digest_size=32)
+
+    def remembered(self, fixed: Any, make: Callable[[], bytes]) -> bytes:
+        return make()
+
     def sequence(self, letter: bytes, items: Iterable[Any]) -> bytes:
         return letter + _framed(map(self.token, items))
 
@@ -78,7 +87,7 @@ class _Walk:
             return (b"S" if kind is set else b"z") + _framed(sorted(map(self.token, value)))
         return (
             _tagged(kind, value)
-            or digest_frames.raw(value, self.token)
+            or digest_frames.raw(value, self)
             or self._collection(kind, value)
             or self._named(value)
             or self._reduced(value)

@@ -1,21 +1,26 @@
 """Arrays as npy, tables as Arrow, when they come back equal; what does not is left to cloudpickle.
 
+Both are given in parts, of which the large ones are the memory of the array or table itself: nothing is copied.
+
 An Arrow payload is one line of JSON (kind, name, attrs), padded to 64 bytes so that the buffers stay aligned, and an
 IPC stream. Frames are taken by a list of column types known to come back whatever the values are, and the first rows
 are read back to compare what the list cannot know (labels, categories, the storage of text).
 """
 
+import ast
 import importlib
 import io
 import sys
 from typing import Any, Final
 
 from durable_nb.codec import tags
+from durable_nb.codec.chunks import Part
 from durable_nb.codec.plain import dumps, loads
 
 _ALIGNMENT: Final = 64
 _COMPARED_ROWS: Final = 1000
 _ARRAY_KINDS: Final = frozenset("biufcSUVmM?")
+_NPY: Final = b"\x93NUMPY\x03\x00"
 _COLUMN: Final = "durable_nb"
 _NUMPY_COLUMNS: Final = frozenset(
     {"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}
@@ -29,8 +34,8 @@ _NULLABLE_COLUMNS: Final = frozenset(
 _UNITS: Final = frozenset({"s", "ms", "us", "ns"})
 
 
-def encode(value: Any) -> tuple[str, bytes] | None:
-    """The codec's name and the bytes of an array or a table; None for all else, and for those that would change."""
+def encode(value: Any) -> tuple[str, list[Part]] | None:
+    """The codec's name and the parts of an array or a table; None for all else, and for those that would change."""
     numpy, pandas, polars = (sys.modules.get(name) for name in ("numpy", "pandas", "polars"))
     kind = type(value)
     if numpy is not None and kind is numpy.ndarray:
@@ -48,13 +53,23 @@ def encode(value: Any) -> tuple[str, bytes] | None:
 # numpy
 
 
-def _encode_array(array: Any, numpy: Any) -> tuple[str, bytes] | None:
+def _encode_array(array: Any, numpy: Any) -> tuple[str, list[Part]] | None:
     dtype = array.dtype
     if dtype.hasobject or dtype.kind not in _ARRAY_KINDS or _loses_dtype(dtype, numpy):
         return None
-    file = io.BytesIO()
-    numpy.lib.format.write_array(file, array, version=(3, 0), allow_pickle=False)
-    return "npy", file.getvalue()
+    described = sorted(numpy.lib.format.header_data_from_array_1_0(array).items())
+    about = "".join(["{", *(f"{name!r}: {value!r}, " for name, value in described), "}"]).encode()
+    about += b" " * (-(len(_NPY) + 4 + len(about) + 1) % _ALIGNMENT) + b"\n"
+    return "npy", [_NPY + len(about).to_bytes(4, "little") + about, octets(array)]
+
+
+def octets(array: Any) -> memoryview:
+    """The bytes of an array in its own order, in rows when it has some; a copy only when there are gaps in it."""
+    if not array.nbytes:
+        return memoryview(b"")
+    ordered = array if array.flags.c_contiguous else array.T if array.flags.f_contiguous else array.copy("C")
+    rows = len(ordered) if ordered.ndim > 1 else 1
+    return memoryview(ordered.reshape(rows, -1).view("u1"))
 
 
 def _loses_dtype(dtype: Any, numpy: Any) -> bool:
@@ -71,11 +86,30 @@ def _loses_dtype(dtype: Any, numpy: Any) -> bool:
     return bool(described != dtype or described.type is not dtype.type)
 
 
-def decode_array(data: bytes) -> Any:
-    """The array; its memory is its own, so it can be written to."""
+def decode_array(data: bytes | bytearray) -> Any:
+    """The array; it can be written to, into the very bytes if those can be."""
     import numpy  # noqa: PLC0415 - 80 ms, and only a log that holds arrays needs it
 
-    return numpy.lib.format.read_array(io.BytesIO(data), allow_pickle=False, max_header_size=len(data))
+    if not data.startswith(_NPY):
+        return numpy.lib.format.read_array(io.BytesIO(data), allow_pickle=False, max_header_size=len(data))
+    start = len(_NPY) + 4
+    start += int.from_bytes(data[start - 4 : start], "little")
+    about = ast.literal_eval(data[len(_NPY) + 4 : start].decode())
+    return over(data, start, numpy.lib.format.descr_to_dtype(about["descr"]), about["shape"], about["fortran_order"])
+
+
+def over(data: Any, start: int, dtype: Any, shape: tuple[int, ...], is_fortran: bool) -> Any:
+    """The array over these bytes from `start` on; over a copy when they cannot be written to."""
+    import numpy  # noqa: PLC0415 - as above
+
+    if dtype.hasobject:
+        raise ValueError("an array of objects does not lie in bytes")
+    if isinstance(data, bytes):
+        data, start = bytearray(memoryview(data)[start:]), 0
+    order: Any = "F" if is_fortran else "C"
+    if not dtype.itemsize or 0 in shape:
+        return numpy.empty(shape, dtype, order)
+    return numpy.ndarray(shape, dtype, data, start, order=order)
 
 
 # pandas
@@ -85,7 +119,7 @@ def _is_index(value: Any, pandas: Any) -> bool:
     return pandas is not None and type(value) in (pandas.Index, pandas.DatetimeIndex)
 
 
-def _encode_pandas(value: Any, pandas: Any) -> tuple[str, bytes] | None:
+def _encode_pandas(value: Any, pandas: Any) -> tuple[str, list[Part]] | None:
     try:
         import pyarrow  # noqa: PLC0415 - pandas works without it, and then frames go to cloudpickle
     except ImportError:
@@ -100,7 +134,7 @@ def _encode_pandas(value: Any, pandas: Any) -> tuple[str, bytes] | None:
         data = _packed(head, pyarrow.Table.from_pandas(frame), pyarrow)
         first = value[:_COMPARED_ROWS] if _is_index(value, pandas) else value.iloc[:_COMPARED_ROWS]
         probe = _packed(head, pyarrow.Table.from_pandas(_as_frame(first, pandas)), pyarrow)
-        return ("arrow", data) if _are_same(decode_arrow(probe), first, pandas) else None
+        return ("arrow", data) if _are_same(decode_arrow(b"".join(probe)), first, pandas) else None
     except (pyarrow.ArrowException, ValueError, TypeError, OverflowError, UnicodeError):
         return None  # Arrow has no word for something in it: the pickle takes it as it is
 
@@ -174,36 +208,53 @@ def _are_same(found: Any, value: Any, pandas: Any) -> bool:
 # polars: its own IPC stream, refused for columns of Python objects
 
 
-def _encode_polars(frame: Any, polars: Any) -> tuple[str, bytes] | None:
+def _encode_polars(frame: Any, polars: Any) -> tuple[str, list[Part]] | None:
     if any(dtype == polars.Object for dtype in frame.dtypes):
         return None
-    file = _begun({"kind": "polars"})
+    file = io.BytesIO()
     frame.write_ipc_stream(file)
-    return "arrow", file.getvalue()
+    return "arrow", [_begun({"kind": "polars"}), file.getbuffer()]
 
 
 # The payload
 
 
-def _packed(head: dict[str, Any], table: Any, pyarrow: Any) -> bytes:
-    file = _begun(head)  # written to in place: every further copy of a large table would cost as much as writing it
-    with pyarrow.ipc.new_stream(file, table.schema) as writer:
+class _Parts(io.RawIOBase):
+    """A file that keeps what is written to it, as it is given."""
+
+    def __init__(self, parts: list[Part]) -> None:
+        self.parts = parts
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        self.parts.append(view)
+        return view.nbytes
+
+
+def _packed(head: dict[str, Any], table: Any, pyarrow: Any) -> list[Part]:
+    file = _Parts([_begun(head)])
+    with (
+        pyarrow.PythonFile(file, mode="w") as sink,
+        pyarrow.ipc.new_stream(sink, table.schema) as writer,
+    ):
         writer.write_table(table)
-    return file.getvalue()
+    return file.parts
 
 
-def _begun(head: dict[str, Any]) -> io.BytesIO:
-    line, file = dumps(head), io.BytesIO()
-    file.write(line + b" " * (-(len(line) + 1) % _ALIGNMENT) + b"\n")
-    return file
+def _begun(head: dict[str, Any]) -> bytes:
+    line = dumps(head)
+    return line + b" " * (-(len(line) + 1) % _ALIGNMENT) + b"\n"
 
 
-def decode_arrow(data: bytes) -> Any:
+def decode_arrow(data: bytes | bytearray) -> Any:
     """The table, frame, series or index."""
     end = data.index(b"\n") + 1
     head = loads(data[:end])
     if head["kind"] == "polars":
-        return importlib.import_module("polars").read_ipc_stream(data[end:])
+        return importlib.import_module("polars").read_ipc_stream(bytes(memoryview(data)[end:]))
     import pyarrow  # noqa: PLC0415 - 100 ms, and only a log that holds tables needs it
 
     with pyarrow.ipc.open_stream(memoryview(data)[end:]) as reader:

@@ -8,11 +8,13 @@ import functools
 import io
 import pickle
 import sys
-from collections.abc import Callable, Iterator
-from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, FunctionType, GeneratorType, TracebackType
+from collections.abc import Callable
+from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType, TracebackType
 from typing import Any, Final
 
-from durable_nb.codec import classes
+from durable_nb.codec import classes, framing
+from durable_nb.codec.chunks import Part, Stream
+from durable_nb.codec.paths import place_of
 from durable_nb.errors import Corrupt, UnknownCode, Unstorable
 
 _PROTOCOL: Final = 5
@@ -35,7 +37,7 @@ def _nowhere(*name: Any) -> Any:
 name_of_code: Callable[[Any], Name | None] = _unnamed
 code_of_name: Callable[..., Any] = _nowhere
 
-_SEARCHED: Final = 20_000
+OUT_OF_BAND: Final = 64 * 1024  # smaller buffers lie in the pickle
 _REFUSED: Final[dict[type, str]] = {
     # cloudpickle would turn these two into something else without a word: StringIO, bytes.
     io.IOBase: "an open file is tied to this process; store its path or its contents",
@@ -49,7 +51,7 @@ _REFUSED: Final[dict[type, str]] = {
 _IN_MEMORY: Final = (io.BytesIO, io.StringIO)
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """Met inside the pickler; carries the object and the advice."""
 
     def __init__(self, found: object, advice: str) -> None:
@@ -58,12 +60,39 @@ class _Refused(Exception):
         self.advice = advice
 
 
-def encode(value: object, what: str) -> bytes:
-    """The pickle of the value; Unstorable, with the path to the part at fault, when it has none."""
-    pickler = _pickler_class()(file := io.BytesIO())
+def encode(value: object, what: str) -> list[Part]:
+    """The pickle of the value, and its large buffers (arrays, columns) as they lie in memory.
+
+    Unstorable, with the path to the part at fault, when it has none.
+    """
+    buffers: list[memoryview] = []
+
+    def is_small(buffer: pickle.PickleBuffer) -> bool:
+        view = memoryview(buffer)
+        if view.nbytes < OUT_OF_BAND or not (view.c_contiguous or view.f_contiguous):
+            return True
+        buffers.append(in_rows(view))
+        return False
+
+    head = _pickled(value, what, None if isinstance(value, BaseException) else is_small)
+    if isinstance(value, BaseException):
+        _check_exception(value, head, what)
+    return framing.framed(head, buffers) if buffers else [head]
+
+
+def in_rows(view: memoryview) -> memoryview:
+    """The bytes of a buffer, in rows when it has some."""
+    raw = pickle.PickleBuffer(view).raw()
+    shape = view.shape or (1,)
+    rows = 1 if len(shape) < 2 else shape[0] if view.c_contiguous else shape[-1]
+    return raw.cast("B", (rows, view.nbytes // rows))
+
+
+def _pickled(value: object, what: str, callback: Callable[[pickle.PickleBuffer], bool] | None) -> bytes:
+    pickler = pickler_class()(file := io.BytesIO(), callback)
     try:
         pickler.dump(value)
-    except _Refused as refusal:
+    except Refused as refusal:
         raise _unstorable(value, refusal.found, refusal.advice, what) from None
     except RecursionError as error:
         raise Unstorable(f"{what} cannot be stored: it is nested too deeply") from error
@@ -73,28 +102,36 @@ def encode(value: object, what: str) -> bytes:
         if isinstance(error.__cause__ or error.__context__, RecursionError):  # cloudpickle makes a PicklingError of it
             raise Unstorable(f"{what} cannot be stored: it is nested too deeply") from error
         raise _unstorable(value, pickler.latest, str(error), what) from error
-    data = file.getvalue()
-    if pickler.has_bytecode:
-        data = _BYTECODE + f"{_minor()}\n".encode() + data
-    if isinstance(value, BaseException):
-        _check_exception(value, data, what)
-    return data
+    return with_python(file.getvalue()) if pickler.has_bytecode else file.getvalue()
 
 
-def decode(data: bytes) -> Any:
+def with_python(head: bytes) -> bytes:
+    """A pickle that holds bytecode, marked as such."""
+    return _BYTECODE + f"{_minor()}\n".encode() + head
+
+
+def without_python(head: bytes) -> bytes:
+    """The pickle itself; Corrupt when it holds bytecode of another Python."""
+    if not head.startswith(_BYTECODE):
+        return head
+    line, _, head = head.partition(b"\n")
+    minor = line.removeprefix(_BYTECODE).decode()
+    if minor != _minor():
+        raise Corrupt(
+            f"it holds a class or function without source, as compiled by Python {minor}, and this is Python"
+            f" {_minor()}: open the log with Python {minor}, or define it in a cell or a file and store it again"
+        )
+    return head
+
+
+def decode(data: Part | Stream) -> Any:
     """The value of a pickle; it can run anything, so only for logs that are trusted."""
-    if data.startswith(_BYTECODE):
-        line, _, data = data.partition(b"\n")
-        minor = line.removeprefix(_BYTECODE).decode()
-        if minor != _minor():
-            raise Corrupt(
-                f"it holds a class or function without source, as compiled by Python {minor}, and this is Python"
-                f" {_minor()}: open the log with Python {minor}, or define it in a cell or a file and store it again"
-            )
-    return _Unpickler(io.BytesIO(data)).load()
+    stream = data if isinstance(data, Stream) else Stream([data])
+    head, buffers = framing.unframed(stream) if framing.is_framed(stream) else (bytes(stream.rest()), [])
+    return Unpickler(io.BytesIO(without_python(head)), buffers=buffers).load()
 
 
-class _Unpickler(pickle.Unpickler):
+class Unpickler(pickle.Unpickler):
     """Takes a class that came along with restored code before it imports another one of that name."""
 
     def find_class(self, module: str, name: str) -> Any:
@@ -116,14 +153,14 @@ def code_named(*name: Any) -> Any:
 
 
 @functools.cache
-def _pickler_class() -> Any:
+def pickler_class() -> Any:
     import cloudpickle  # noqa: PLC0415 - 15 ms that an import of durable_nb does not need
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         """cloudpickle that refuses what it would change, and remembers where it was."""
 
-        def __init__(self, file: io.BytesIO) -> None:
-            super().__init__(file, protocol=_PROTOCOL)
+        def __init__(self, file: io.BytesIO, callback: Callable[[pickle.PickleBuffer], bool] | None) -> None:
+            super().__init__(file, protocol=_PROTOCOL, buffer_callback=callback)
             self.latest: object = None
             self.has_bytecode = False
 
@@ -131,8 +168,8 @@ def _pickler_class() -> Any:
             self.latest = obj
             for kind, advice in _REFUSED.items():
                 if isinstance(obj, kind) and not isinstance(obj, _IN_MEMORY):
-                    raise _Refused(obj, advice)
-            if type(obj) is _LRU_CACHE and obj.__module__ == "__main__":
+                    raise Refused(obj, advice)
+            if type(obj) is LRU_CACHE and obj.__module__ == "__main__":
                 # Its own reducer stores a bare name, which another process does not have.
                 return _cached, (obj.__wrapped__, obj.cache_parameters())
             reduced = super().reducer_override(obj)
@@ -146,7 +183,7 @@ def _pickler_class() -> Any:
     return Pickler
 
 
-_LRU_CACHE: Final = type(functools.lru_cache(len))
+LRU_CACHE: Final = type(functools.lru_cache(len))
 
 
 def _cached(function: Any, parameters: dict[str, Any]) -> Any:
@@ -168,75 +205,5 @@ def _check_exception(value: BaseException, data: bytes, what: str) -> None:
         raise Unstorable(f"{what} cannot be stored: it would come back as a {type(restored).__qualname__}")
 
 
-# Where the part at fault lies
-
-
 def _unstorable(value: object, found: object, advice: str, what: str) -> Unstorable:
-    kind = type(found)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    path = _path_to(value, found)
-    place = f"{path}: {name}" if path else f"it is a {name}" if path == "" else f"it holds a {name}"
-    return Unstorable(f"{what} cannot be stored: {place} ({advice.rstrip('.')})")
-
-
-def _path_to(value: object, found: object) -> str | None:
-    """How to get from the value to the part, as Python would write it; "" for the value itself, None when not found."""
-    queue: list[tuple[object, str]] = [(value, "")]
-    seen = {id(value)}
-    for item, path in queue:  # grows while it is read: nearest first
-        if item is found:
-            return path
-        for label, part in _parts(item):
-            if id(part) not in seen and len(seen) < _SEARCHED:
-                seen.add(id(part))
-                queue.append((part, path + label))
-    return None
-
-
-def _parts(item: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(item, dict):
-        for key, part in list(item.items()):
-            yield f"[{_short(key)}]", part
-        for key in list(item):
-            yield f".key({_short(key)})", key
-    elif isinstance(item, list | tuple):
-        yield from ((f"[{index}]", part) for index, part in enumerate(item))
-    elif isinstance(item, set | frozenset):
-        yield from ((".member", part) for part in item)
-    elif isinstance(item, FunctionType):
-        yield from _parts_of_function(item)
-    elif isinstance(item, functools.partial):
-        yield from ((".func", item.func), (".args", item.args), (".keywords", item.keywords))
-    elif type(item) is _LRU_CACHE:
-        yield ".__wrapped__", item.__wrapped__
-    elif hasattr(item, "__self__") and not isinstance(item.__self__, type(sys)):
-        yield ".__self__", item.__self__
-    if not isinstance(item, type | type(sys) | FunctionType):
-        yield from _attributes(item)
-
-
-def _attributes(item: Any) -> Iterator[tuple[str, Any]]:
-    for name, part in list(getattr(item, "__dict__", {}).items()):
-        yield f".{name}", part
-    for cls in type(item).__mro__:
-        slots = cls.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if not name.startswith("__") and hasattr(item, name):
-                yield f".{name}", getattr(item, name)
-
-
-def _parts_of_function(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            yield f".closure[{name!r}]", cell.cell_contents
-        except ValueError:  # an empty cell: the name is not bound yet
-            continue
-    yield from ((f".__defaults__[{index}]", part) for index, part in enumerate(function.__defaults__ or ()))
-    for name in function.__code__.co_names:
-        if name in function.__globals__:
-            yield f".globals[{name!r}]", function.__globals__[name]
-
-
-def _short(key: object) -> str:
-    text = repr(key) if isinstance(key, str | int | float | bytes | tuple) else f"<{type(key).__qualname__}>"
-    return text if len(text) <= 60 else text[:57] + "..."
+    return Unstorable(f"{what} cannot be stored: {place_of(value, found)} ({advice.rstrip('.')})")

@@ -32,7 +32,7 @@ def encode(value: object) -> tuple[bytes, bool]:
     return dumps(tree), writer.needs_classes
 
 
-def decode(text: bytes, *, with_classes: bool) -> Any:
+def decode(text: bytes | bytearray, *, with_classes: bool) -> Any:
     """The value of a text; raises whatever the text provokes (the door turns that into Corrupt)."""
     tree = loads(text)
     # A text without the key holds no tag: read at C speed.

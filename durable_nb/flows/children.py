@@ -7,6 +7,7 @@ from durable_nb.errors import BadOption, NotInFlow
 from durable_nb.flows.futures import Asked, Future
 from durable_nb.flows.host import StartOptions
 from durable_nb.flows.outcome import outcome_of
+from durable_nb.flows.payloads import Large
 from durable_nb.history import calls
 from durable_nb.where import calling_line
 
@@ -22,7 +23,7 @@ class Begin:
         self.args = args
         self.kwargs = kwargs
         self.options = options
-        self.large: dict[str, bytes] = {}
+        self.large: Large = {}
 
 
 def call(turn: Turn, flow: Any, id: str | None, args: Any, kwargs: Any, options: StartOptions) -> Any:

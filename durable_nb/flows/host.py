@@ -41,6 +41,9 @@ class Host(Protocol):
     """An open log with somebody who carries its runs."""
 
     @property
+    def url(self) -> str: ...
+
+    @property
     def timetable(self) -> Timetable: ...
 
     def look(self) -> None:

@@ -163,10 +163,20 @@ class CurrentStep:
                 yield item
                 self._tell("progress", str(number))
 
+    def __reduce__(self) -> Any:
+        """What it says of itself; what it could do is over with the attempt."""
+        place = self._place
+        return past_step, (place.id, place.uid, place.execution, place.ask, place.name, place.attempt)
+
     def _tell(self, stream: str, text: str) -> None:
         sink = self._place.sink
         if sink is not None:
             sink.tell(self._place.ask, self._place.attempt, stream, text)
+
+
+def past_step(id: str, uid: str, execution: int, ask: int, name: str, attempt: int) -> CurrentStep:
+    """An attempt that is over. Never renamed: logs name it."""
+    return CurrentStep(StepPlace(id, uid, execution, ask, name, attempt, lambda ask: 0))
 
 
 def current_step() -> CurrentStep:

@@ -24,7 +24,10 @@ _quiet: ContextVar[bool] = ContextVar("durable_nb_quiet", default=False)
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Definitions made meanwhile are not registered: code restored from a log must not take the place of newer code."""
+    """Restored code must not take the place of newer code: what it defines is not registered.
+
+    The definitions of a package that it imports are, as by any import, where their names are free.
+    """
     token = _quiet.set(True)
     try:
         yield
@@ -34,9 +37,9 @@ def quietly() -> Iterator[None]:
 
 def register(kind: str, definition: Definition) -> None:
     """Make the definition the one of its name. A cell may be run again; another module may not take the name."""
-    if _quiet.get():
-        return
     before = _known.get((kind, definition.name))
+    if _quiet.get() and (before is not None or _is_restored(definition)):
+        return
     if before is not None and _module(before) != _module(definition):
         raise BadOption(
             f"two {kind}s are called `{definition.name}`: one in {_module(before)}, one in {_module(definition)}; "
@@ -70,6 +73,12 @@ def names(kind: str) -> list[str]:
 def forget(kind: str, name: str) -> None:
     """Drop a definition (tests)."""
     _known.pop((kind, name), None)
+
+
+def _is_restored(definition: Definition) -> bool:
+    """Whether its code comes from a log: no file has it."""
+    code = getattr(definition.function, "__code__", None)
+    return code is None or code.co_filename.startswith("<")
 
 
 def _module(definition: Definition) -> str:

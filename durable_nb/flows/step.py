@@ -12,6 +12,7 @@ from durable_nb.engine.turn import Turn
 from durable_nb.errors import BadOption, NotInFlow
 from durable_nb.flows.futures import Asked, Future, Gathered, Mapped
 from durable_nb.flows.outcome import outcome_of
+from durable_nb.flows.payloads import Large
 from durable_nb.flows.place import turn_here, turn_or_none
 from durable_nb.flows.policy import Retry, StepOptions, step_options
 from durable_nb.flows.primitives import signal
@@ -31,7 +32,7 @@ class Use:
     __slots__ = ("args", "dedup", "elsewhere", "is_direct", "kwargs", "large", "named", "queue_key", "step")
 
     def __init__(self, step: "Step[..., Any]", args: Any, kwargs: Any, named: dict[str, Any], elsewhere: bool) -> None:
-        self.large: dict[str, bytes] | None = None  # arguments that go to the store with the ask, not with each replay
+        self.large: Large | None = None  # arguments that go to the store with the ask, not with each replay
         self.is_direct = False  # plain arguments, and nothing between the ask and the first attempt
         self.step = step
         self.args = args

@@ -6,11 +6,14 @@ from typing import Any, Protocol
 
 import msgspec
 
-from durable_nb.codec import chunks as pieces, values as codec
+from durable_nb.codec import values as codec
+from durable_nb.codec.chunks import Part, Stream
 from durable_nb.codec.digest import digest_bytes
 from durable_nb.codec.preview import preview
 from durable_nb.codec.sign import Signer
 from durable_nb.errors import Corrupt, DurableError, UnknownCode, Unstorable, Untrusted
+from durable_nb.flows import payloads
+from durable_nb.flows.payloads import LARGE, Kept, Large
 from durable_nb.flows.source.travelling import Classes, digest_of
 from durable_nb.history import wire
 from durable_nb.history.events import Row
@@ -20,33 +23,24 @@ from durable_nb.history.values import ARGUMENTS, SAFE, Value, inner_values, plai
 from durable_nb.stores.shapes import CodeRecord
 from durable_nb.where import failing_line
 
-Large = dict[str, bytes]  # digest -> bytes that are not in the store yet
-LARGE = 64 * 1024  # from here on a value goes to chunks and the log holds a reference
 LIMIT = 16 * 1024**3
 
 
-class _Kept(Protocol):
-    def put_payload(self, digest: str, size: int, chunks: list[tuple[str, bytes]]) -> None: ...
-
-    def payload(self, digest: str) -> list[tuple[str, bytes]] | None: ...
-
+class _Kept(Kept, Protocol):
     def put_code(self, code: CodeRecord) -> None: ...
 
     def code(self, digest: str) -> CodeRecord | None: ...
 
 
-class _Reading:
+class _Reading(payloads.Reading):
     """What is kept already; nothing is added."""
 
     def __init__(self, kept: _Kept) -> None:
-        self.payload = kept.payload
+        super().__init__(kept)
         self.code = kept.code
 
-    def put_payload(self, digest: str, size: int, chunks: list[tuple[str, bytes]]) -> None:
-        """Not for a replay, which has no place to refer to it from."""
-
     def put_code(self, code: CodeRecord) -> None:
-        """Nor this."""
+        """Not for a replay either."""
 
 
 class OriginalTraceback(DurableError):
@@ -79,26 +73,36 @@ class Values:
         Large bytes are in the store when this returns; with `large` they are put there instead, for `put_large`.
         """
         with self.classes.taking():
-            encoded = codec.encode(value, what) if codec_name is None else codec.encode_as(codec_name, value, what)
-        size = len(encoded.data)
+            codec_used, parts = (
+                codec.encode_parts(value, what)
+                if codec_name is None
+                else codec.encode_parts_as(codec_name, value, what)
+            )
+        size = payloads.size_of(parts)
+        if size < LARGE and codec_used == SAFE:
+            return plain(b"".join(parts))
+        return self._keep_parts(codec_used, parts, what, preview(value), large)
+
+    def _keep_parts(
+        self, codec_name: str, parts: Sequence[Part], what: str, shown: str | None, large: Large | None = None
+    ) -> Value:
+        """What a codec has made of a value, as `keep` does it."""
+        size = payloads.size_of(parts)
         if size > LIMIT:
             raise Unstorable(f"{what} is {size / 1024**3:.1f} GiB; the log takes up to {LIMIT // 1024**3} GiB")
         if size < LARGE:
-            if encoded.codec == SAFE:
-                return plain(encoded.data)
-            return Value(codec=encoded.codec, data=encoded.data, size=size, preview=preview(value))
-        name = digest_bytes(encoded.data)
-        if large is not None:
-            large[name] = encoded.data
+            return Value(codec=codec_name, data=b"".join(parts), size=size, preview=shown)
+        if large is None:
+            name = payloads.put(self._payloads, parts)
         else:
-            self.put_large({name: encoded.data})
-        return Value(codec=encoded.codec, payload=name, size=size, preview=preview(value))
+            name, large_one = payloads.hold(parts)
+            large[name] = large_one
+        return Value(codec=codec_name, payload=name, size=size, preview=shown)
 
     def put_large(self, large: Large) -> None:
-        """Large bytes into the store, in chunks; what is there already is not written again."""
-        for name, data in large.items():
-            chunks = [(chunk.digest, chunk.data) for chunk in pieces.split(data)]
-            self._payloads.put_payload(name, len(data), chunks)
+        """Large values into the store; what is there already is not written again."""
+        for name, held in large.items():
+            self._payloads.put_payload(name, held.size, held.chunks)
 
     def keep_arguments(
         self, named: dict[str, Any], what: str, codec_name: str | None = None, large: Large | None = None
@@ -132,18 +136,20 @@ class Values:
 
         UnknownCode when all it lacks is a class that nobody has here now.
         """
-        if value.codec != SAFE:
-            self._check(value, uid, seq, kind, what)
+        self.check(value, uid, seq, kind, what)
         try:
-            if value.payload is not None:
-                return self._decoded(value.codec, self._assembled(value.payload))
-            return self._decoded(value.codec, value.data if value.data is not None else bytes(value.json))
+            return self._decoded(value.codec, self._bytes_of(value))
         except Corrupt as cause:
             if isinstance(cause.__cause__, UnknownCode):
                 raise UnknownCode(f"{what} cannot be read: {cause.__cause__}") from cause
             raise Corrupt(f"{what} cannot be read: {cause}") from cause
 
-    def _decoded(self, codec_name: str, data: bytes) -> Any:
+    def _bytes_of(self, value: Value) -> bytes | Stream:
+        if value.payload is not None:
+            return payloads.take(self._payloads, value.payload)
+        return value.data if value.data is not None else bytes(value.json)
+
+    def _decoded(self, codec_name: str, data: bytes | Stream) -> Any:
         if codec_name == SAFE:
             return codec.decode(codec_name, data)
         with self.classes.giving():
@@ -264,15 +270,6 @@ class Values:
     def _parts(self, value: Value, uid: str, seq: int, kind: str) -> tuple[str, ...]:
         name = value.payload or digest_bytes(value.data or b"")
         return (self._log, uid, str(seq), kind, value.codec, name)
-
-    def _assembled(self, name: str) -> bytes:
-        stored = self._payloads.payload(name)
-        if stored is None:
-            raise Corrupt(f"its payload {name} is not in the log")
-        whole = pieces.join(pieces.unpack(data, chunk) for chunk, data in stored)
-        if digest_bytes(whole) != name:
-            raise Corrupt(f"its payload {name} was altered")
-        return whole
 
 
 def _name(cls: type) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """Old runs go when somebody has said so: at once with `prune`, or by and by with `connect(retention=…)`."""
 
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from durable_nb.durations import Duration, seconds
@@ -15,6 +16,7 @@ _AT_ONCE = 500  # runs that the runtime removes before it looks after other thin
 _ALL = 2**31
 
 Rules = Mapping[str, float]  # seconds that runs of a status are kept
+NOTHING: Rules = MappingProxyType({})
 
 
 class Pruned(NamedTuple):

@@ -9,10 +9,10 @@ from durable_nb.codec.values import plain_json
 from durable_nb.durations import spoken
 from durable_nb.engine.turn import place
 from durable_nb.errors import DurableError
+from durable_nb.flows.payloads import LARGE
 from durable_nb.flows.place import StepPlace
 from durable_nb.flows.policy import next_attempt_at
 from durable_nb.flows.step import Use
-from durable_nb.flows.values import LARGE
 from durable_nb.history import events as e, wire
 from durable_nb.history.calls import Ask
 from durable_nb.history.events import Row

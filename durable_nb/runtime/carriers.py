@@ -61,7 +61,7 @@ class Carriers:
     def claim(self, limit: int) -> list[RunRecord]:
         """Lease runs that are due, unless this process may or should not carry any."""
         shared = self._shared
-        if shared.is_stopping or not shared.values.is_trusted:
+        if shared.is_stopping or shared.is_held or not shared.values.is_trusted:
             return []
         self._timetable.fire()
         return shared.store.claim(shared.owner, shared.now(), limit)

@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -152,9 +153,14 @@ class Definitions:
         is_as_defined = isinstance(known, Step) and (known is step or known.options_ == step.options_)
         return b"{}" if is_as_defined else policy(step.options_)
 
-    def step_of(self, name: str, policy: bytes) -> Step[..., Any]:
-        """The step of that name, with the options of one call."""
-        step = self.step(name)
+    def step_of(self, name: str, policy: bytes, run: RunRecord) -> Step[..., Any]:
+        """The step of that name, with the options of one call of the run."""
+        try:
+            step = self.step(name)
+        except UnknownCode:
+            with suppress(DurableError):
+                self.code(run)  # the steps of an installed package are defined when its flow's code imports it
+            step = self.step(name)
         if policy == b"{}":
             return step
         return Step(step.function, step.name, with_policy(step.options_, policy), step.instance, step.owner)

@@ -99,7 +99,7 @@ class Errands:
             self._finish(job, "crashed", b"{}")  # parks the run
             return None
         try:
-            job.step = step = shared.definitions.step_of(work.name, work.data).on_own_object()
+            job.step = step = shared.definitions.step_of(work.name, work.data, record).on_own_object()
             asked = wire.event_of(row)  # Corrupt, which is an answer; another error would end this thread
             if not isinstance(asked, e.StepAsked):
                 raise Corrupt(f"event {row.seq} is no step any more, but {row.kind}")

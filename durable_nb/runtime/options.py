@@ -20,6 +20,7 @@ class RuntimeOptions:
     workers: int = 32
     clock: Clock = field(default_factory=SystemClock)
     tags: tuple[str, ...] = ()  # whose steps this process takes beside those without a tag
+    is_held: bool = False  # nothing that is due is claimed before somebody says so (a notebook defines its code first)
 
     def __post_init__(self) -> None:
         for name in ("carriers", "workers"):

@@ -4,10 +4,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from durable_nb.engine.turn import Turn, place
 from durable_nb.stores.shapes import OutputRecord
+from durable_nb.where import shell_or_none
 
 LIMIT = 1024 * 1024  # characters kept of one attempt or turn
 
@@ -30,6 +31,7 @@ class Sink:
         self._sizes: dict[tuple[int | None, int], int] = {}
         self._lines: dict[str, str] = {}
         self._lock = threading.Lock()
+        self.under_way: Callable[[], None] | None = None  # brings what somebody else still has in hand of our output
 
     def write(self, ask: int | None, attempt: int, stream: str, text: str) -> str:
         """Keep the text; what should also be shown here and now comes back, whole lines in the background."""
@@ -41,6 +43,21 @@ class Sink:
                 if size + len(text) > LIMIT:
                     self._keep(ask, attempt, stream, f"\n[output cut after {LIMIT} characters]\n")
             return self._shown(stream, text)
+
+    def show(self, ask: int | None, attempt: int, text: str) -> bool:
+        """Keep a display, whole or not at all; whether there was room for it."""
+        with self._lock:
+            size = self._sizes.get((ask, attempt), 0) + len(text)
+            if size > LIMIT:
+                return False
+            self._sizes[ask, attempt] = size
+            self._pieces.append(OutputRecord(ask, attempt, "display", text, self._now()))
+        return True
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing of it is shown here."""
+        return self._echo is Echo.NEVER
 
     def rest(self) -> dict[str, str]:
         """Begun lines that were held back, when nothing more is to come."""
@@ -64,13 +81,16 @@ class Sink:
 
     def take(self) -> list[OutputRecord]:
         """What has come since the last time."""
+        under_way, self.under_way = self.under_way, None
+        if under_way is not None:
+            under_way()
         with self._lock:
             pieces, self._pieces = self._pieces, []
         return pieces
 
     @property
     def is_empty(self) -> bool:
-        return not self._pieces
+        return not self._pieces and self.under_way is None
 
     def _keep(self, ask: int | None, attempt: int, stream: str, text: str) -> None:
         last = self._pieces[-1] if self._pieces else None
@@ -86,6 +106,26 @@ def position(pieces: Iterable[OutputRecord], ask: int) -> int:
     return max(told, default=0)
 
 
+class Writer(NamedTuple):
+    """The flow or step code that is running on this thread, as the output table knows it."""
+
+    sink: Sink
+    ask: int | None
+    attempt: int
+    is_replaying: bool
+
+
+def writer() -> Writer | None:
+    """Whose output it is that comes now; None when it belongs to no run."""
+    here = place.get()
+    sink: Sink | None = getattr(here, "sink", None)
+    if sink is None:
+        return None
+    if here.__class__ is Turn:
+        return Writer(sink, None, here.execution, here.cursor.is_replaying)
+    return Writer(sink, here.ask, here.attempt, False)
+
+
 class Tee:
     """Stands where sys.stdout stood: text from flow and step code goes to their sink, all other text straight on."""
 
@@ -94,16 +134,10 @@ class Tee:
         self.original = original
 
     def write(self, text: str) -> int:
-        here = place.get()
-        sink: Sink | None = getattr(here, "sink", None)
-        if sink is None:
+        who = writer()
+        if who is None:
             return self.original.write(text)
-        if here.__class__ is Turn:
-            if here.cursor.is_replaying:
-                return len(text)
-            shown = sink.write(None, here.execution, self._name, text)
-        else:
-            shown = sink.write(here.ask, here.attempt, self._name, text)
+        shown = "" if who.is_replaying else who.sink.write(who.ask, who.attempt, self._name, text)
         if shown:
             self.original.write(shown)
         return len(text)
@@ -118,8 +152,7 @@ class Tee:
 
 def background() -> Echo:
     """How what runs in the background is shown: in a script and a worker by lines; never in a notebook's current cell."""
-    shell = sys.modules.get("IPython")
-    is_notebook = shell is not None and getattr(shell.get_ipython(), "kernel", None) is not None
+    is_notebook = getattr(shell_or_none(), "kernel", None) is not None
     return Echo.NEVER if is_notebook else Echo.LINES
 
 

@@ -55,6 +55,14 @@ class Runtime:
             self.watcher.start()
             self.ring()
 
+    def take_up(self) -> bool:
+        """Claim what is due from now on, if that was held back; False when it was not."""
+        shared = self.shared
+        was_held, shared.is_held = shared.is_held, False
+        if was_held:
+            self.ring()
+        return was_held
+
     def go_on(self, at: float) -> None:
         """A run of ours is due then."""
         if at <= self.shared.now():

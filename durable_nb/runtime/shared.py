@@ -40,6 +40,7 @@ class Shared:
         self.owner = store.register(self.label, self.now(), options.tags)
         self._queues: dict[str, Queue] = {}
         self.is_stopping = False
+        self.is_held = options.is_held
         self.is_patient = bool(options.carriers)
         self.news = News()
         self.watched: set[str] = set()  # runs whose end somebody here waits for

@@ -225,6 +225,8 @@ class Workers:
     def _claimed(self, limit: int) -> list[WorkRecord]:
         shared = self._shared
         shared.put_queues()
+        if shared.is_held:
+            return []
         return shared.store.claim_work(shared.owner, shared.now(), limit, shared.options.tags)
 
     def flush_output(self) -> None:

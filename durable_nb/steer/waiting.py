@@ -24,6 +24,10 @@ class Waiting(Keeping):
     def next_due(self) -> float | None:
         raise NotImplementedError
 
+    def take_up(self) -> bool:
+        """Go on with what earlier processes left, if that was held back; False when it was not."""
+        return self.runtime is not None and self.runtime.take_up()
+
     def result(self, id: str, timeout: float | None) -> Any:
         """Wait until the run has ended, or waits for a person."""
         record = self.client.record(id)
@@ -33,6 +37,7 @@ class Waiting(Keeping):
 
     def _wait(self, record: RunRecord, timeout: float | None) -> RunRecord:
         deadline = None if timeout is None else time.monotonic() + timeout
+        self.take_up()
         with self._listening(record.key) as news:
             while True:
                 record = self.client.record(record.id)

@@ -12,6 +12,7 @@ from durable_nb.stores.shapes import Mail
 from durable_nb.stores.watching import watchers
 
 SQL = statements("admin")
+_AWAITED = 24 * 3600.0  # how long somebody may take from putting a payload to referring to it
 
 
 class Admin:
@@ -95,6 +96,8 @@ class Admin:
 
     def gc(self, now: float) -> tuple[int, int]:
         def work(connection: Connection) -> tuple[int, int]:
+            connection.execute(SQL["forget_awaited"], (now - _AWAITED,))
+            connection.execute(SQL["meet_awaited"], (now,))
             unused = [payload for (payload,) in connection.execute(SQL["unused_payloads"])]
             rows, size = _delete_payloads(connection, unused)
             lengths = [length for (length,) in connection.execute(SQL["delete_unused_chunks"]).fetchall()]

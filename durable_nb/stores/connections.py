@@ -6,6 +6,7 @@ from durable_nb.errors import BadOption, LogError
 from durable_nb.stores.library import Connection, sqlite
 
 _SYNCHRONOUS = {"full": 2, "process": 1}
+_CACHE = 16 * 1024  # KiB: a transaction that does not fit is written twice, and a few chunks fit
 _STATEMENTS = 512  # every statement of the package and then some, prepared once per connection
 
 
@@ -29,6 +30,7 @@ def configure(connection: Connection, path: str, durability: str) -> None:
         _set(connection, "journal_mode", "wal")
         _set(connection, "wal_autocheckpoint", 0)  # one checkpointer per log instead, never a carrier
     _set(connection, "synchronous", _SYNCHRONOUS[durability])
+    _set(connection, "cache_size", -_CACHE)
     if sys.platform == "darwin":
         _set(connection, "fullfsync", 1)
         _set(connection, "checkpoint_fullfsync", 1)

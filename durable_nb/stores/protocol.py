@@ -6,7 +6,7 @@ The rules every store keeps:
 * A verb that was committed although the caller saw an error may be tried again: rows have their number, work its attempt.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Protocol
 
 from durable_nb.errors import LogError
@@ -266,12 +266,19 @@ class Store(Signing, Protocol):
 
     def latest_code(self, kind: str, name: str) -> CodeRecord | None: ...
 
-    def put_payload(self, digest: str, size: int, chunks: Sequence[tuple[str, bytes]]) -> None:
-        """Store large bytes by content, chunk by chunk in small transactions; present ones are not written again."""
+    def put_chunks(self, chunks: Iterable[tuple[str, bytes]]) -> None:
+        """Store pieces of a payload that is put next, as they come, in small transactions; present ones are left."""
         ...
 
-    def payload(self, digest: str) -> list[tuple[str, bytes]] | None:
-        """The (chunk digest, stored bytes) of a payload in order; None when it is not there."""
+    def put_payload(self, digest: str, size: int, chunks: Sequence[tuple[str, bytes | None]]) -> bool:
+        """Store large bytes by content; nothing of what is present is written again.
+
+        None stands for the bytes of a chunk that was put before. False: such a one is not there any more.
+        """
+        ...
+
+    def payload(self, digest: str, first: int = 0, count: int | None = None) -> list[tuple[str, bytes]] | None:
+        """The (chunk digest, stored bytes) of a payload in order, from the first on; None when it is not there."""
         ...
 
     def put_output(self, run: int, pieces: Sequence[OutputRecord]) -> None: ...

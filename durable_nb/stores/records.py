@@ -1,7 +1,7 @@
 """Runs looked up, and what is kept beside them: state, code, payloads, output, the log's own row."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from durable_nb.errors import Corrupt, LogError
 from durable_nb.stores.database import Database
@@ -11,6 +11,7 @@ from durable_nb.stores.shapes import CodeRecord, Expired, LogRecord, OutputRecor
 
 SQL = statements("records")
 _LOOKED_THROUGH = 1_000  # newest ids among which similar ones are sought
+_BATCH = 2 * 1024 * 1024  # bytes of chunks in one transaction: others write between
 
 
 class Records:
@@ -106,28 +107,48 @@ class Records:
 
     # payloads
 
-    def put_payload(self, digest: str, size: int, chunks: Sequence[tuple[str, bytes]]) -> None:
-        known = self._database.read(SQL["has_payload"], (digest,))
-        if known and (known[0][0] or self._database.one(SQL["await_payload"], (digest,))):
-            return
+    def put_chunks(self, chunks: Iterable[tuple[str, bytes]]) -> None:
+        batch: list[tuple[str, bytes]] = []
+        size = 0
         for name, stored in chunks:
             if not self._database.read(SQL["has_chunk"], (name,))[0][0]:
-                self._database.one(SQL["put_chunk"], (name, stored))
+                batch.append((name, stored))
+                size += len(stored)
+            if size >= _BATCH:
+                self._put_batch(batch)
+                batch, size = [], 0
+        if batch:
+            self._put_batch(batch)
 
-        def work(connection: Connection) -> None:
+    def _put_batch(self, batch: Sequence[tuple[str, bytes]]) -> None:
+        self._database.transact(lambda connection: connection.executemany(SQL["put_chunk"], batch).rowcount)
+
+    def put_payload(self, digest: str, size: int, chunks: Sequence[tuple[str, bytes | None]]) -> bool:
+        known = self._database.read(SQL["has_payload"], (digest,))
+        if known and (known[0][0] == 1 or self._database.one(SQL["await_payload"], (digest,))):
+            return True
+        self.put_chunks((name, stored) for name, stored in chunks if stored is not None)
+
+        def work(connection: Connection) -> bool:
             put = connection.execute(SQL["put_payload"], (digest, size)).fetchall()
             if not put:
                 connection.execute(SQL["await_payload"], (digest,))
-                return
+                return True
             for n, (name, stored) in enumerate(chunks):
-                # Again, because deleting a run may have taken a chunk that nothing referred to yet.
+                # Deleting a run may have taken a chunk that nothing referred to yet.
+                if connection.execute(SQL["put_payload_chunk"], (put[0][0], n, name)).rowcount:
+                    continue
+                if stored is None:
+                    connection.execute(SQL["forget_payload"], put[0])
+                    return False
                 connection.execute(SQL["put_chunk"], (name, stored))
                 connection.execute(SQL["put_payload_chunk"], (put[0][0], n, name))
+            return True
 
-        self._database.transact(work)
+        return self._database.transact(work)
 
-    def payload(self, digest: str) -> list[tuple[str, bytes]] | None:
-        chunks = self._database.read(SQL["payload_chunks"], (digest,))
+    def payload(self, digest: str, first: int = 0, count: int | None = None) -> list[tuple[str, bytes]] | None:
+        chunks = self._database.read(SQL["payload_chunks"], (digest, first, -1 if count is None else count))
         if not chunks and not self._database.read(SQL["has_payload"], (digest,)):
             return None
         return [(name, stored) for name, stored in chunks]

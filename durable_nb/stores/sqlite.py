@@ -64,7 +64,8 @@ class SqliteStore:
         self.events, self.backlog = records.events, records.backlog
         self.put_code, self.code, self.latest_code = records.put_code, records.code, records.latest_code
         self.codes, self.replace_code_mark = records.codes, records.replace_code_mark
-        self.put_payload, self.payload = records.put_payload, records.payload
+        self.put_chunks, self.put_payload = records.put_chunks, records.put_payload
+        self.payload = records.payload
         self.put_output, self.output = records.put_output, records.output
         self.log, self.sign_log = records.log, records.sign_log
 

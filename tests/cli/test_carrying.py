@@ -12,6 +12,7 @@ from durable_nb import connect
 from durable_nb.cli.carrying import RUN_KEYS
 from tests.cli.conftest import Shell, durable, ended
 from tests.cli.samples import cli_bill, cli_tagged, cli_waiting
+from tests.notebook.notebooks import write
 
 SHOP = """
 import os, signal, threading, time
@@ -136,6 +137,33 @@ def test_run_says_what_is_wrong_with_its_target_and_arguments(folder: Path, shel
     assert list(folder.glob("*.durable.db")) == []
     for bad in (["-p", "one"], ["-p", "three=3"], [], ["-p", "one=1", "--id", "a/b"]):
         assert shell("run", "shop5:shop5_total", *bad).code == 2, bad
+
+
+def test_run_says_what_is_wrong_with_a_notebook(folder: Path, shell: Shell) -> None:
+    write_shop(folder, "shopn")
+    (folder / "text.ipynb").write_text("no notebook")
+    write(folder / "cobol.ipynb", "1", kernel="cobol")
+    write(folder / "nb.ipynb", "1")
+    said = {
+        words: shell("run", *words)
+        for words in (
+            ("missing.ipynb",),
+            ("shopn.py:shopn_total", "--out", "done.ipynb"),
+            ("text.ipynb",),
+            ("cobol.ipynb",),
+            ("nb.ipynb", "--out", "nowhere/done.ipynb"),
+            ("nb.ipynb", "-p", "class=1"),
+        )
+    }
+    assert [each.code for each in said.values()] == [2, 2, 1, 1, 1, 1], said
+    lines = [each.err.splitlines()[-1] for each in said.values()]
+    assert lines[0] == "there is no notebook missing.ipynb"
+    assert lines[1] == "--out is for notebooks; shopn.py:shopn_total is none"
+    assert "text.ipynb is no notebook: " in lines[2]
+    assert "cobol.ipynb wants kernel `cobol`, which is not installed here" in lines[3]
+    assert f"there is no folder {folder}/nowhere" in lines[4]
+    assert "'class' can be none" in lines[5]
+    assert sorted(path.name for path in folder.glob("*.db")) == ["cobol.durable.db", "nb.durable.db", "text.durable.db"]
 
 
 def test_another_run_of_the_id_is_a_conflict(folder: Path, shell: Shell) -> None:

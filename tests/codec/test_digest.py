@@ -188,3 +188,13 @@ _NESTED = st.recursive(
 def test_any_digest_survives_storing(value: Any) -> None:
     assert digest(value) is not None
     assert digest(decode(*encode(value))) == digest(value)
+
+
+def test_a_frame_that_lies_row_by_row_has_the_digest_of_one_that_lies_column_by_column() -> None:
+    for dtype in ("f8", "i4", "M8[ns]", "?"):
+        rows = numpy.arange(60_000).reshape(10_000, 6).astype(dtype)
+        strided = pandas.DataFrame(rows, copy=False)
+        columns = pandas.DataFrame({n: rows[:, n].copy() for n in range(6)})
+        strided.columns = columns.columns
+        assert digest(strided) == digest(columns) is not None
+        assert digest(strided.iloc[:, ::-1]) != digest(strided)

@@ -54,7 +54,10 @@ class ReadOnly:
         self.payload = app.store.payload
         self.code = app.store.code
 
-    def put_payload(self, *what: Any) -> None:
+    def put_chunks(self, *what: Any) -> None:
+        raise AssertionError("a replay has written chunks")
+
+    def put_payload(self, *what: Any) -> bool:
         raise AssertionError("a replay has written a payload")
 
 

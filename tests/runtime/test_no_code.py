@@ -336,3 +336,38 @@ def test_damaged_value_is_corrupt_and_no_want_of_code(
         durable_clock.advance("2h")
         run_until_idle(app)
         assert [reason for reason, _ in parks(runs["r"])] == ["corrupt"]
+
+
+INSTALLED = """
+from durable_nb import flow, step
+
+@step(name="no_code.packed")
+def packed(n: int) -> int:
+    return n + 1
+
+@flow(name="no_code.packing")
+def packing(n: int) -> int:
+    return packed.spawn(n).result()
+"""
+
+
+def test_a_step_of_an_installed_package_is_known_by_its_flow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable_clock: FakeClock
+) -> None:
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    (folder / "no_code_package.py").write_text(INSTALLED)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    module = importlib.import_module("no_code_package")
+    log = tmp_path / "log.db"
+    with connect(log, carriers=0, clock=durable_clock) as app:
+        module.packing["r"].start(1)
+        assert app.turn()  # asks for the step, and nobody begins it
+    forget_definitions(monkeypatch)
+    sys.modules.pop("no_code_package")
+    with connect(log, carriers=0, clock=durable_clock) as app:
+        assert app.runtime is not None
+        assert app.runtime.workers.run_one()  # the step first, whoever has met its flow
+        assert run_to_end(app, runs["r"]) == 2
+    sys.modules.pop("no_code_package")

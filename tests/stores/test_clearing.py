@@ -176,6 +176,19 @@ def test_payloads_that_nothing_refers_to_go_with_their_chunks(store: SqliteStore
     assert store.gc(30.0) == (0, 0)
 
 
+def test_what_was_put_by_somebody_who_died_goes_a_day_after_it_was_met(store: SqliteStore) -> None:
+    store.put_payload("orphan", 1, [("c1", b"a")])
+    store.put_payload("late", 1, [("c2", b"b")])
+    store.gc(100.0)
+    assert store.gc(99.0 + DAY) == (0, 0)
+    store.put_payload("late", 1, [("c2", b"b")])
+    assert store.gc(100.0 + DAY) == (2, 1)
+    assert payloads(store) == ["late"]
+    store.commit(turn(carried(store), row(2), payloads=[(2, "late")]))
+    assert store.gc(100.0 + 9 * DAY) == (0, 0)
+    assert store.payload("late") == [("c2", b"b")]
+
+
 @pytest.mark.parametrize("is_early", [False, True])
 def test_a_payload_that_mail_names_outlives_its_sender(store: SqliteStore, is_early: bool) -> None:
     sender, receiver = carried(store, "sender"), carried(store, "receiver")

@@ -178,6 +178,35 @@ def test_the_same_bytes_are_stored_once(store: SqliteStore) -> None:
     assert store.database.read("select digest from chunk order by key") == [("c1",), ("c2",), ("c3",)]
 
 
+def test_chunks_may_come_before_their_payload(store: SqliteStore) -> None:
+    store.put_chunks((f"c{n}", bytes([n]) * 900_000) for n in range(5))
+    assert store.put_payload("p1", 4_500_000, [(f"c{n}", None) for n in range(5)])
+    assert store.payload("p1") == [(f"c{n}", bytes([n]) * 900_000) for n in range(5)]
+    before = written(store)
+    store.put_chunks([("c1", b"other bytes of that name")])
+    assert written(store) == before
+
+
+def test_a_payload_whose_chunks_are_gone_is_not_put(store: SqliteStore) -> None:
+    store.put_chunks([("c1", b"a"), ("c2", b"b")])
+    store.gc(20.0)
+    assert not store.put_payload("p1", 2, [("c1", None), ("c2", None)])
+    assert store.payload("p1") is None
+    assert store.put_payload("p1", 2, [("c1", b"a"), ("c2", b"b")])
+    assert store.put_payload("p1", 2, [("c1", None), ("c2", None)]), "it is there"
+    assert store.payload("p1") == [("c1", b"a"), ("c2", b"b")]
+
+
+def test_a_payload_of_many_chunks_comes_in_order(store: SqliteStore) -> None:
+    chunks = [(f"c{n}", b"%d" % n) for n in range(100)]
+    store.put_payload("p1", 190, chunks)
+    assert store.payload("p1") == chunks
+    assert store.payload("p1", 7, 20) == chunks[7:27]
+    assert store.payload("p1", 90) == chunks[90:]
+    assert store.payload("p1", 100, 5) == []
+    assert store.payload("p2", 100, 5) is None
+
+
 def test_a_row_cannot_refer_to_a_payload_that_is_not_there(store: SqliteStore) -> None:
     run = carried(store)
     with pytest.raises(LogError, match="p1 is not in the log"):

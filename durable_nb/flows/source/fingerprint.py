@@ -76,11 +76,11 @@ def _outline(thing: Thing, root: Thing, spaces: list[Space], number: Callable[[P
         case Function():
             space = spaces[thing.space]
             # What an installed package wrapped round a function changes with its version: only its name counts.
-            text = [space.module, thing.path] if space.is_imported and thing is not root else _tree(thing.source)
+            text = [space.module, thing.path] if space.is_imported and thing is not root else tree(thing.source)
             held = [named(thing.cells), numbered(thing.defaults), named(thing.keyword_defaults)]
             return ["function", text, *held, named(thing.attributes), read_names(thing)]
         case Class():
-            return ["class", _tree(thing.source), named(thing.cells), named(thing.attributes), read_names(thing)]
+            return ["class", tree(thing.source), named(thing.cells), named(thing.attributes), read_names(thing)]
         case Cell():
             return ["cell"] if thing.content is None else ["cell", number(thing.content)]
         case Items():
@@ -116,7 +116,7 @@ def _identity(things: list[Thing], spaces: list[Space], place: Place) -> Any:
     if isinstance(thing, Member):
         return [_identity(things, spaces, thing.owner), thing.name]
     if isinstance(thing, Class) and not thing.cells and ("<locals>" not in thing.qualname or not thing.attributes):
-        return _tree(thing.source)
+        return tree(thing.source)
     return digest(things, spaces, place)
 
 
@@ -124,14 +124,15 @@ _SORTED = msgspec.json.Encoder(order="sorted").encode
 
 
 @lru_cache(maxsize=4096)
-def _tree(text: str) -> Any:
-    return _node(parse(text))
+def tree(text: str) -> Any:
+    """The outline of a text."""
+    return outline(parse(text))
 
 
-def _node(node: object) -> Any:
+def outline(node: object) -> Any:
     """A dump of a tree that is the same on every Python: ast.dump and ast.unparse are not."""
     if isinstance(node, list):
-        return [_node(item) for item in node]
+        return [outline(item) for item in node]
     if isinstance(node, ast.Constant):
         constant = node.value
         return ["Constant", type(constant).__name__, hex(constant) if type(constant) is int else ascii(constant)]
@@ -146,7 +147,7 @@ def _node(node: object) -> Any:
             value = value[1:] if _is_text(value[0]) else value
         if isinstance(node, ast.JoinedStr):
             value = _joined(value)
-        fields.append([name, _node(value)])
+        fields.append([name, outline(value)])
     return fields
 
 

@@ -31,7 +31,7 @@ def pack(value: object, what: str) -> bytes:
     """The value for the other process; Unstorable, naming `what`, when it has no pickle."""
     loose = _Loose({})
     with Classes(loose, loose).taking():
-        data = pickles.encode(value, what)
+        data = b"".join(pickles.encode(value, what))
     return pickle.dumps((data, loose.codes))
 
 

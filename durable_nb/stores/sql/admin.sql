@@ -103,6 +103,13 @@ select cast(value as text) from inbox where instr(cast(value as text), '"payload
 union all
 select cast(value as text) from early where instr(cast(value as text), '"payload":');
 
+-- name: forget_awaited
+-- Whoever put it was killed before the commit: a look a day ago found it put already.
+update payload set awaited = 0 where awaited > 1 and awaited <= ?1;
+
+-- name: meet_awaited
+update payload set awaited = max(?1, 2) where awaited = 1;
+
 -- name: unused_payloads
 select key from payload
 where awaited = 0 and not exists (select 1 from payload_ref where payload_ref.payload = payload.key);

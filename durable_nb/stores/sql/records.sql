@@ -147,7 +147,7 @@ update code set mark = ?4 where kind = ?1 and name = ?2 and digest = ?3;
 
 -- name: await_payload
 -- Somebody is about to refer to it again.
-update payload set awaited = 1 where digest = ?1 and awaited = 0;
+update payload set awaited = 1 where digest = ?1 and awaited <> 1;
 
 -- name: has_payload
 select awaited from payload where digest = ?1;
@@ -164,18 +164,22 @@ insert into payload(digest, size) values (?1, ?2) on conflict(digest) do nothing
 -- name: put_payload_chunk
 insert into payload_chunk(payload, n, chunk) select ?1, ?2, key from chunk where digest = ?3;
 
+-- name: forget_payload
+-- It was put in this transaction, and one of its chunks is gone.
+delete from payload where key = ?1;
+
 -- name: refer
 insert into payload_ref(run, seq, payload) select ?1, ?2, key from payload where digest = ?3
 on conflict do nothing;
 
 -- name: referred
-update payload set awaited = 0 where digest = ?1 and awaited = 1;
+update payload set awaited = 0 where digest = ?1 and awaited <> 0;
 
 -- name: payload_chunks
 select chunk.digest, chunk.data
 from payload join payload_chunk on payload_chunk.payload = payload.key join chunk on chunk.key = payload_chunk.chunk
-where payload.digest = ?1
-order by n;
+where payload.digest = ?1 and n >= ?2
+order by n limit ?3;
 
 -- name: put_output
 -- Nothing is kept for a run that is gone.

@@ -225,7 +225,8 @@ create table payload(
   key integer primary key,
   digest text not null unique,
   size integer not null,
-  awaited integer not null default 1        -- put, and no commit refers to it yet: deleting another run leaves it alone
+  awaited real not null default 1           -- 1 = put, and no commit refers to it yet: deleting another run leaves it
+                                            -- alone; then the time when gc first met it so; 0 = it was referred to
 );
 
 create table chunk(

@@ -1,0 +1,1 @@
+"""The notebook: durable cells, magics, and what they show."""

@@ -1,0 +1,1 @@
+"""Durable cells: what a cell reads and makes, whether it must run again, and how its values are kept."""
