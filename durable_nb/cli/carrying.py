@@ -12,12 +12,7 @@ from typing import Any, NamedTuple
 import click
 
 from durable_nb.app import App
-from durable_nb.cli.exits import Exit, exit_of_status
-from durable_nb.cli.given import named
 from durable_nb.cli.load import flow_of, see_folder, stem
-from durable_nb.cli.logs import chosen
-from durable_nb.cli.reading import Plain
-from durable_nb.cli.render import say_error
 from durable_nb.client import new_id
 from durable_nb.codec import values as codec
 from durable_nb.codec.preview import preview
@@ -30,6 +25,11 @@ from durable_nb.history.failure import Failure
 from durable_nb.notebook.where import log_beside
 from durable_nb.opening import connect
 from durable_nb.stores.shapes import Query
+from durable_nb.verbs.exits import Exit, exit_of_status
+from durable_nb.verbs.given import named
+from durable_nb.verbs.logs import chosen
+from durable_nb.verbs.reading import Plain
+from durable_nb.verbs.render import say_error
 from durable_nb.views.values import failure_form, value_form
 
 RUN_KEYS = ("failure", "flow", "id", "result", "status")

@@ -11,13 +11,14 @@ from typing import Any
 import click
 
 from durable_nb import __version__
-from durable_nb.cli import choose, query, verbs
-from durable_nb.cli.choose import Choice
-from durable_nb.cli.exits import MEANINGS, Exit, Interrupted, exit_of
-from durable_nb.cli.logs import chosen, existing, given_by
-from durable_nb.cli.render import print_out, say_error
-from durable_nb.cli.verb import Verb
+from durable_nb.cli import verbs
 from durable_nb.opening import connect
+from durable_nb.verbs import choose, query
+from durable_nb.verbs.choose import Choice
+from durable_nb.verbs.exits import MEANINGS, Exit, Interrupted, exit_of
+from durable_nb.verbs.logs import chosen, existing, given_by
+from durable_nb.verbs.render import print_out, say_error
+from durable_nb.verbs.verb import Verb
 
 _OPTIONS = {
     'another id, or on_conflict="attach" or "replace"': "another --id",

@@ -14,9 +14,6 @@ from rich.text import Text
 
 from durable_nb import __version__
 from durable_nb.app import App
-from durable_nb.cli.exits import Exit
-from durable_nb.cli.reading import Plain
-from durable_nb.cli.render import table_of
 from durable_nb.durations import seconds, spoken
 from durable_nb.errors import BadOption, Refused
 from durable_nb.opening import connect
@@ -24,6 +21,9 @@ from durable_nb.stress.figures import JUDGED, LATENCIES, RATES, compared, figure
 from durable_nb.stress.load import Settings, load
 from durable_nb.stress.proof import prove
 from durable_nb.stress.workload import NAMES
+from durable_nb.verbs.exits import Exit
+from durable_nb.verbs.reading import Plain
+from durable_nb.verbs.render import table_of
 
 CHOICES = (*NAMES, "all")
 KEYS = ("comparison", "is_good", "settings", "version", "workloads")

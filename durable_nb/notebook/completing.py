@@ -4,13 +4,13 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from durable_nb.cli.verb import Verb
 from durable_nb.errors import DurableError
 from durable_nb.notebook.cells.book import CELLS
 from durable_nb.notebook.options import POLICIES
 from durable_nb.notebook.session import Session
 from durable_nb.notebook.verbs import SHARED
 from durable_nb.stores.shapes import Query
+from durable_nb.verbs.verb import Verb
 from durable_nb.views.sentences import waits_of
 
 _LINE = re.compile(r"^\s*(%{1,2})durable\b(?:\s+(?P<words>.*))?$", re.DOTALL)

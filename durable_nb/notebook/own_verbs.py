@@ -9,13 +9,13 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from durable_nb.cli.render import table_of, text_of
-from durable_nb.cli.verb import Verb, argument, option
 from durable_nb.durations import as_datetime, spoken
 from durable_nb.errors import UnknownRun
 from durable_nb.notebook import finding, status
 from durable_nb.notebook.cells.entry import Entry
 from durable_nb.notebook.session import Session
+from durable_nb.verbs.render import table_of, text_of
+from durable_nb.verbs.verb import Verb, argument, option
 
 Plain = dict[str, Any]
 

@@ -7,13 +7,13 @@ from typing import Any
 import click
 from IPython.core.error import UsageError
 
-from durable_nb.cli.clearing_verbs import CLEARING
-from durable_nb.cli.render import plain_text
-from durable_nb.cli.steering_verbs import STEERING
-from durable_nb.cli.verb import Verb
-from durable_nb.cli.verbs import KEEPING, READING
 from durable_nb.errors import DurableError
 from durable_nb.notebook.session import Session
+from durable_nb.verbs.clearing_verbs import CLEARING
+from durable_nb.verbs.render import plain_text
+from durable_nb.verbs.steering_verbs import STEERING
+from durable_nb.verbs.table import KEEPING, READING
+from durable_nb.verbs.verb import Verb
 
 SHARED = {verb.name: verb for verb in (*READING, *STEERING, *CLEARING, *KEEPING)}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from durable_nb import Untrusted, connect
-from durable_nb.cli.keeping import DOCTOR_KEYS, KEY_KEYS
+from durable_nb.verbs.keeping import DOCTOR_KEYS, KEY_KEYS
 from tests.cli.conftest import KEY, OTHER_KEY, Shell
 from tests.cli.samples import cli_bill, cli_stored, cli_waiting
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from durable_nb import connect, errors
-from durable_nb.cli.exits import MEANINGS, Exit, exit_of
 from durable_nb.cli.verbs import GROUPS, VERBS
+from durable_nb.verbs.exits import MEANINGS, Exit, exit_of
 from tests.cli.conftest import Shell
 from tests.cli.samples import cli_bill
 
@@ -71,7 +71,7 @@ def test_a_defect_is_one_line_and_a_traceback_only_with_debug(
         raise ZeroDivisionError("a\nb")
 
     monkeypatch.setattr("durable_nb.app.App.why", broken)
-    monkeypatch.setattr("durable_nb.cli.reading.sentences.why", broken)
+    monkeypatch.setattr("durable_nb.verbs.reading.sentences.why", broken)
     said = shell("why", "one")
     assert said.code == 70
     assert said.err.startswith("ZeroDivisionError: a b (--debug")

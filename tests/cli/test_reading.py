@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from durable_nb import connect
-from durable_nb.cli import reading
+from durable_nb.verbs import reading
 from tests.cli.conftest import OTHER_KEY, Shell, durable, ended
 from tests.cli.samples import cli_bill, cli_failing, cli_stored, cli_waiting
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from durable_nb import connect, schedules
-from durable_nb.cli.scheduling import RECORD_KEYS
 from durable_nb.cli.verbs import GROUPS
+from durable_nb.verbs.scheduling import RECORD_KEYS
 from tests.cli.conftest import Shell
 from tests.cli.samples import cli_bill
 

@@ -4,8 +4,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from durable_nb.cli.reading import DRAWN, Plain
-from durable_nb.cli.render import (
+from durable_nb.durations import spoken
+from durable_nb.verbs.reading import DRAWN, Plain
+from durable_nb.verbs.render import (
     milliseconds,
     one_line,
     section,
@@ -16,7 +17,6 @@ from durable_nb.cli.render import (
     value_words,
     whole_seconds,
 )
-from durable_nb.durations import spoken
 
 _OUTPUT = 30  # lines of output that `show` repeats, the last ones
 

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from durable_nb.app import App
-from durable_nb.cli.exits import Exit, exit_of_status
 from durable_nb.durations import as_datetime
 from durable_nb.history import events as e, wire
 from durable_nb.stores.shapes import Query, RunRecord
+from durable_nb.verbs.exits import Exit, exit_of_status
 from durable_nb.views import sentences
 from durable_nb.views.table import EventRow, table
 from durable_nb.views.timeline import draw, folded, line_form, lines

@@ -1,7 +1,7 @@
 """The verbs that change what a run does, for the table."""
 
-from durable_nb.cli import shown, steering
-from durable_nb.cli.verb import RUN, Verb, argument, option
+from durable_nb.verbs import shown, steering
+from durable_nb.verbs.verb import RUN, Verb, argument, option
 
 STEERING = (
     Verb(

@@ -8,13 +8,13 @@ from pathlib import Path
 import click
 
 from durable_nb.app import App
-from durable_nb.cli.exits import Exit
-from durable_nb.cli.logs import existing
-from durable_nb.cli.reading import Plain
 from durable_nb.codec.sign import export_key, import_key, key_path, load_signer
 from durable_nb.errors import BadOption, Refused
 from durable_nb.management import doctor as checks
 from durable_nb.management.trust import Description, describe, trust as accept
+from durable_nb.verbs.exits import Exit
+from durable_nb.verbs.logs import existing
+from durable_nb.verbs.reading import Plain
 
 DOCTOR_KEYS = ("findings", "log", "needs_attention")
 KEY_KEYS = ("fingerprint", "source")

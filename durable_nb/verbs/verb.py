@@ -7,7 +7,7 @@ from typing import Any, Literal
 import click
 from rich.console import RenderableType
 
-from durable_nb.cli.exits import Exit
+from durable_nb.verbs.exits import Exit
 
 On = Literal["app", "log", "perhaps", "named", "nothing"]
 """What `call` gets first: an open app, the path of an existing log, the path or None, that which was named, or nothing."""

@@ -2,8 +2,8 @@
 
 import click
 
-from durable_nb.cli import scheduling, shown
-from durable_nb.cli.verb import Verb, argument, option
+from durable_nb.verbs import scheduling, shown
+from durable_nb.verbs.verb import Verb, argument, option
 
 _SCHEDULE = argument("id", metavar="ID")
 

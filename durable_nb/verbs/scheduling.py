@@ -1,9 +1,9 @@
 """The verbs of schedules: what starts when, and that it stops or goes on."""
 
 from durable_nb.app import App
-from durable_nb.cli.reading import Plain, moment
 from durable_nb.flows.schedule import Schedule
 from durable_nb.stores.shapes import ScheduleRecord
+from durable_nb.verbs.reading import Plain, moment
 
 RECORD_KEYS = ("created_at", "flow", "id", "is_paused", "misfire", "next_at", "sentence", "spec", "tz")
 

@@ -1,10 +1,10 @@
 """The verbs that change what a run does."""
 
 from durable_nb.app import App
-from durable_nb.cli.given import named, value_of
-from durable_nb.cli.reading import Plain, why
 from durable_nb.errors import BadOption, Refused
 from durable_nb.flows.expected import checked_mailbox
+from durable_nb.verbs.given import named, value_of
+from durable_nb.verbs.reading import Plain, why
 
 
 def pause(app: App, id: str) -> Plain:

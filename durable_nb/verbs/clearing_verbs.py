@@ -2,8 +2,8 @@
 
 import click
 
-from durable_nb.cli import clearing, shown
-from durable_nb.cli.verb import RUN, STATUSES, Verb, argument, option
+from durable_nb.verbs import clearing, shown
+from durable_nb.verbs.verb import RUN, STATUSES, Verb, argument, option
 
 CLEARING = (
     Verb(

@@ -7,9 +7,9 @@ from contextlib import closing
 from typing import Any
 
 from durable_nb.app import App
-from durable_nb.cli.reading import Plain
 from durable_nb.errors import BadOption, Refused
 from durable_nb.stores.library import sqlite
+from durable_nb.verbs.reading import Plain
 
 # What the authorizer is asked for; the module names some of them only.
 _PRAGMA, _READ, _SELECT, _FUNCTION, _RECURSIVE = 19, 20, 21, 31, 33

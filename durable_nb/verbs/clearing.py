@@ -1,7 +1,7 @@
 """The verbs that remove what is old, and those that hand runs from log to log."""
 
 from durable_nb.app import App
-from durable_nb.cli.reading import Plain, why
+from durable_nb.verbs.reading import Plain, why
 
 
 def prune(

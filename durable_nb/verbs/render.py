@@ -9,7 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from durable_nb.cli.reading import Plain
+from durable_nb.verbs.reading import Plain
 
 _WIDE = 20_000  # columns where nothing may be cut or folded
 _STYLES = {
