@@ -84,7 +84,7 @@ class Session:
         events: Any = self.shell.events
         events.unregister("pre_run_cell", self._idle.begin)
         events.unregister("post_run_cell", self._idle.end)
-        self._idle.begin()
+        self._idle.stop()
         background.uninstall(self.shell)
         transform.uninstall(self.shell)
         self.close()
