@@ -224,7 +224,7 @@ def test_body_of_work_that_is_not_ours_any_more_does_not_run(durable_app: App, m
 def test_step_that_cannot_be_run_here_fails_in_an_attempt_of_its_own(
     durable_app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unknown(name: str, data: bytes) -> Any:
+    def unknown(name: str, data: bytes, run: Any) -> Any:
         raise Uncapturable(f"no {name}")
 
     run = flow_of(second_time())["r"].start()

@@ -66,7 +66,7 @@ CASES: dict[str, tuple[Callable[[], Any], set[str]]] = {
     "environment": (set_variable, {"environ"}),
     "folder": (lambda: os.chdir("/"), {"folder"}),
     "path": (set_path, {"path"}),
-    "path without an entry": (lambda: sys.path.pop(), {"path"}),
+    "path without an entry": (lambda: sys.path.remove(ONLY_HERE), {"path"}),
     "random": (lambda: random.seed(3), {"random"}),
     "random of numpy": (lambda: numpy.random.seed(3), {"numpy"}),
     "options of pandas": (set_options, {"pandas"}),
@@ -74,9 +74,13 @@ CASES: dict[str, tuple[Callable[[], Any], set[str]]] = {
 }
 
 
+ONLY_HERE = "/an/entry/that/is/there/once"
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_what_a_cell_set_is_set_again(case: str) -> None:
+def test_what_a_cell_set_is_set_again(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     run, kinds = CASES[case]
+    monkeypatch.setattr(sys, "path", [*sys.path, ONLY_HERE])
     environ, folder, path = dict(os.environ), os.getcwd(), list(sys.path)
     chance, state, rows = random.getstate(), numpy.random.get_state(), pandas.get_option("display.max_rows")
     before = snapshot()
