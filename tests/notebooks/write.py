@@ -61,7 +61,9 @@ def write(name: str) -> None:
         if new.cell_type == "code":
             count += 1
             new.execution_count = None if "kills-kernel" in new.metadata.get("tags", ()) else count
-            outputs = [one for one in new.outputs if BADGE not in one.get("metadata", {}) or one.metadata[BADGE]["text"]]
+            outputs = [
+                one for one in new.outputs if BADGE not in one.get("metadata", {}) or one.metadata[BADGE]["text"]
+            ]
             outputs = coalesce_streams(outputs)
             new.outputs = old.outputs if _lasting(old.outputs) == _lasting(outputs) else outputs
     nbformat.write(after, SHELF / f"{name}.ipynb")
