@@ -11,6 +11,7 @@ from durable_nb.chance import token
 from durable_nb.durations import as_datetime
 from durable_nb.errors import (
     DurableError,
+    Refused,
     ResultExpired,
     RunCancelled,
     RunFailed,
@@ -36,6 +37,7 @@ from durable_nb.views.sentences import waits_of, why as why_sentence
 
 BATCH = 500  # runs of start_many in one commit
 ENDED = frozenset({"completed", "failed", "cancelled"})
+CELLS = "durable cells"  # the flow of the run that keeps the durable cells of a log; nobody carries it
 SETTLED = ENDED | {"parked", "paused"}  # ended, or waiting for a person
 
 
@@ -265,6 +267,15 @@ class Client:
             "rows": rows,
         }
         return msgspec.json.format(msgspec.json.encode(frozen))
+
+
+def refuse_cells(verb: str, record: RunRecord) -> None:
+    """The run of the durable cells takes signals, and nothing else."""
+    if record.flow == CELLS and verb != "signal":
+        raise Refused(
+            f"run {record.id!r} keeps the durable cells of a notebook, so {verb} is not for it; "
+            "`%durable forget CELL` lets one cell run again, and without the log's file everything begins anew"
+        )
 
 
 def new_id() -> str:

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from durable_nb.app import App
+from durable_nb.client import CELLS
 from durable_nb.durations import spoken
-from durable_nb.notebook.cells.book import FLOW, Book
+from durable_nb.notebook.cells.book import Book
 from durable_nb.stores.shapes import Query, RunRecord
 from durable_nb.views.sentences import waits_of
 
@@ -66,7 +67,7 @@ def _runs(app: App, status: str) -> list[RunRecord]:
 
 def _carried(records: Iterable[RunRecord]) -> Iterable[RunRecord]:
     """Without the run of the durable cells, which nobody carries."""
-    return (record for record in records if record.flow != FLOW)
+    return (record for record in records if record.flow != CELLS)
 
 
 def _some(count: int) -> str:

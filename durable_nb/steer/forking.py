@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from durable_nb.chance import token
-from durable_nb.client import Client, new_id
+from durable_nb.client import Client, new_id, refuse_cells
 from durable_nb.errors import BadArguments, BadOption, DurableError, Refused, RunConflict
 from durable_nb.flows.remarks import Move, Owned, Spot
 from durable_nb.flows.run import Run, checked_id
@@ -242,6 +242,7 @@ def fork(
     if at is not None and (isinstance(at, bool) or not isinstance(at, int)):
         raise BadOption(f"at={at!r}: the number of an event of the run, as run.history shows it")
     record = client.record(origin)
+    refuse_cells("fork", record)
     _checked_at(client.store, record, client.store.history(record.key, record.base), at)
     return Fork(client, record.id, at, None if id is None else checked_id(id), signals == "copy", started)
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from durable_nb.client import ENDED, Client
+from durable_nb.client import ENDED, Client, refuse_cells
 from durable_nb.codec.values import plain_json
 from durable_nb.errors import DurableError, Refused, ResultExpired, SignalRejected, UnknownRun
 from durable_nb.flows.expected import misfit
@@ -111,6 +111,7 @@ class Steering:
         """Replay the newest code; where it fits the run is pinned to it, and goes on if it was parked."""
         client = self._client
         record = client.record(id)
+        _refuse_unfit("upgrade", record)
         if record.status in ENDED:
             raise Refused(
                 f"run {id!r} is {record.status}; only a run that has not ended can be upgraded, others forked"
@@ -144,6 +145,7 @@ class Steering:
 
     def delete(self, id: str, force: bool) -> None:
         record = self._client.record(id)
+        _refuse_unfit("delete", record)
         held = self._store.delete([record.key], force, self._client.now())
         if held:
             raise Refused(_held(record, self._store.run_by_key(held[0])))
@@ -188,8 +190,9 @@ class Steering:
 
 
 def _refuse_unfit(verb: str, record: RunRecord) -> None:
-    """Refused when the verb makes no sense for a run in this status."""
+    """Refused when the verb makes no sense for this run, or in this status."""
     id, status = record.id, record.status
+    refuse_cells(verb, record)
     if verb in ("cancel", "terminate", "pause") and status in ENDED:
         raise Refused(f"run {id!r} is {status}; there is nothing to {verb}")
     if verb == "cancel" and status == "parked":

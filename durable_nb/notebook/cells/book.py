@@ -12,6 +12,7 @@ import msgspec
 
 from durable_nb.app import App
 from durable_nb.chance import token
+from durable_nb.client import CELLS as FLOW
 from durable_nb.errors import LogError, Refused
 from durable_nb.history import events as e, wire
 from durable_nb.history.events import Row
@@ -24,7 +25,6 @@ from durable_nb.stores.shapes import Commit, NewRun, OutputRecord, Past, Release
 from durable_nb.views.sentences import Waits
 
 CELLS = "~cells"
-FLOW = "durable cells"
 _SENTENCE = "it keeps the outcomes of durable cells; running a cell goes on with it"
 _RENAMED = "was "  # begins the key under which the book keeps the new name of a cell
 _PAUSED = Release("paused", None, reason="cells", sentence=_SENTENCE)

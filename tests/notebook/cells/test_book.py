@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from durable_nb import LogError, Refused, SignalRejected, connect
+from durable_nb import LogError, Refused, SignalRejected, connect, runs
 from durable_nb.app import App
 from durable_nb.history import events as e, wire
 from durable_nb.history.values import plain
@@ -163,6 +163,20 @@ def test_a_row_that_cannot_be_read_spoils_no_other(tmp_path: Path) -> None:
         again.hold(lambda holder: book.let_go())
         finish(app, again, "bad")
         assert len(again.saved("bad")) == 1
+
+
+@pytest.mark.parametrize("verb", ["cancel", "terminate", "pause", "resume", "retry", "delete", "upgrade", "fork"])
+def test_the_run_of_the_cells_is_steered_by_its_cells_only(tmp_path: Path, verb: str) -> None:
+    with connect(tmp_path / "log.durable.db") as app:
+        book = held(app)
+        finish(app, book)
+        book.let_go()
+        run = runs[CELLS]
+        arguments = {"cancel": ["enough"], "delete": [True], "fork": [2]}.get(verb, [])
+        with pytest.raises(Refused, match="keeps the durable cells of a notebook"):
+            getattr(run, verb)(*arguments)
+        runs().delete(force=True)
+        assert len(book.saved("features")) == 1
 
 
 def test_a_forgotten_cell_has_no_outcome(tmp_path: Path) -> None:
