@@ -15,20 +15,11 @@ from durable_nb.cli import verbs
 from durable_nb.opening import connect
 from durable_nb.verbs import choose, query
 from durable_nb.verbs.choose import Choice
-from durable_nb.verbs.exits import MEANINGS, Exit, Interrupted, exit_of
+from durable_nb.verbs.exits import MEANINGS, Exit, Interrupted, as_options, exit_of
 from durable_nb.verbs.logs import chosen, existing, given_by
 from durable_nb.verbs.render import print_out, say_error
 from durable_nb.verbs.verb import Verb
 
-_OPTIONS = {
-    'another id, or on_conflict="attach" or "replace"': "another --id",
-    "delete(force=True)": "--force",
-    "retry(redo=True)": "--redo",
-    "before_start=True": "--before-start",
-    "import_run(…, trust=True)": "--trust",
-    "older_than=": "--older-than",
-    "keep=": "--keep",
-}
 _EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code.value:>3}  {meaning}" for code, meaning in MEANINGS.items())
 
 
@@ -65,15 +56,8 @@ def _told(error: BaseException) -> int:
     elif code is Exit.DEFECT:
         say_error(f"{type(error).__name__}: {error} (--debug shows where; this should not happen, please report it)")
     elif str(error):
-        say_error(_for_a_shell(str(error)))
+        say_error(as_options(str(error)))
     return code
-
-
-def _for_a_shell(text: str) -> str:
-    """Advice that names a Python call names its option instead."""
-    for call, option in _OPTIONS.items():
-        text = text.replace(call, option)
-    return text
 
 
 def group() -> click.Group:

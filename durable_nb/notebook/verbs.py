@@ -10,6 +10,7 @@ from IPython.core.error import UsageError
 from durable_nb.errors import DurableError
 from durable_nb.notebook.session import Session
 from durable_nb.verbs.clearing_verbs import CLEARING
+from durable_nb.verbs.exits import as_options
 from durable_nb.verbs.render import plain_text
 from durable_nb.verbs.steering_verbs import STEERING
 from durable_nb.verbs.table import KEEPING, READING
@@ -41,7 +42,7 @@ def run_verb(session: Session, own: "dict[str, Verb]", line: str) -> None:
             f"%durable {verb.name}: {error.format_message().rstrip('.')}; --help lists its options"
         ) from None
     except DurableError as error:
-        raise UsageError(f"%durable {verb.name}: {error}") from None
+        raise UsageError(f"%durable {verb.name}: {as_options(str(error))}") from None
 
 
 def help_text(own: "dict[str, Verb]") -> str:

@@ -65,3 +65,21 @@ def exit_of_status(status: str) -> Exit:
     if status in ("failed", "cancelled"):
         return Exit.FAILED
     return Exit.NEEDS_YOU if status in ("parked", "paused") else Exit.DONE
+
+
+_OPTIONS = {
+    'another id, or on_conflict="attach" or "replace"': "another --id",
+    "delete(force=True)": "--force",
+    "retry(redo=True)": "--redo",
+    "before_start=True": "--before-start",
+    "import_run(…, trust=True)": "--trust",
+    "older_than=": "--older-than",
+    "keep=": "--keep",
+}
+
+
+def as_options(text: str) -> str:
+    """Advice that names a Python call names its option instead."""
+    for call, option in _OPTIONS.items():
+        text = text.replace(call, option)
+    return text

@@ -49,7 +49,7 @@ READING = (
     ),
     Verb(
         "follow",
-        "The same as it happens, until the run ends or waits for you. Ends with the exit code of the run.",
+        "The same as it happens, until the run ends, is paused or parked. Ends with the exit code of the run.",
         reading.follow,
         shown.event,
         params=(RUN,),

@@ -283,6 +283,7 @@ def test_errors_of_a_body_are_the_users(life: Life) -> None:
         ("%durable shwo", "there is no such verb; did you mean `show`?"),
         ("%durable why --bogus x", "No such option '--bogus'"),
         ("%durable why nobody", "there is no run 'nobody'"),
+        ("%durable signal nobody go", "--before-start keeps the signal for it"),
         ("%durable forget nobody", "there is no durable cell `nobody`"),
         ("%%durable x --bogus\n1", "unrecognized arguments: --bogus"),
         ("%%durable 1x\n1", "no name for a durable cell"),
