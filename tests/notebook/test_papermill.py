@@ -62,7 +62,7 @@ def test_papermill_goes_on_where_it_failed(tmp_path: Path, installed: Path) -> N
 
 
 def test_a_notebook_that_is_no_file_needs_to_be_told_its_log() -> None:
-    from durable_nb.notebook import papermill as engine
+    from durable_nb.notebook import papermill_engine as engine
 
     assert engine.log_of(Path("/data/nb.ipynb"), {}) == "/data/nb.durable.db"
     assert engine.log_of(None, {"DURABLE_NB_LOG": "/data/other.db"}) == "/data/other.db"
