@@ -12,6 +12,18 @@ class DurableEngine:
 
     @classmethod
     def execute_notebook(cls, *given: Any, **named: Any) -> Any:
-        from durable_nb.notebook.papermill_engine import Engine  # noqa: PLC0415 - papermill is being imported
+        return _engine().execute_notebook(*given, **named)
 
-        return Engine.execute_notebook(*given, **named)
+    @classmethod
+    def nb_kernel_name(cls, *given: Any, **named: Any) -> Any:
+        return _engine().nb_kernel_name(*given, **named)
+
+    @classmethod
+    def nb_language(cls, *given: Any, **named: Any) -> Any:
+        return _engine().nb_language(*given, **named)
+
+
+def _engine() -> Any:
+    from durable_nb.notebook.papermill_engine import Engine  # noqa: PLC0415 - papermill is being imported
+
+    return Engine

@@ -6,6 +6,7 @@ import re
 import select
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,9 +47,15 @@ class Server:
     def wait_until_it_answers(self) -> None:
         found = (re.search(r"http://localhost:\d+/", line) for line in self.process.stderr)
         self.url = next(one[0] for one in found if one)
-        while not list(self.runtime.glob("jpserver-*.json")):  # written when it listens
+        while not (list(self.runtime.glob("jpserver-*.json")) and self.answers()):
             assert self.process.poll() is None
             select.select([self.process.stderr], [], [], 0.05)
+
+    def answers(self) -> bool:
+        try:
+            return bool(self.ask("GET", "api")["version"])
+        except urllib.error.URLError:  # its file is written a moment before it listens
+            return False
 
     def ask(self, method: str, what: str, content=None):
         headers = {"Authorization": "token secret", "Content-Type": "application/json"}
