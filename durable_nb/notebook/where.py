@@ -13,7 +13,7 @@ from typing import Any
 LOG = "DURABLE_NB_LOG"  # set by whoever runs a notebook without a page: then nothing else is asked
 SUFFIX = ".durable.db"
 
-_PATIENCE = 1.0  # seconds for an answer of a server on this machine
+_PATIENCE = 5.0  # seconds for an answer of a server on this machine, which may be starting a dozen kernels
 _KERNEL = re.compile(r"kernel-(.+)\.json$")
 
 
