@@ -54,7 +54,7 @@ check: lint  ## lint and the fast tests, under a minute
 test: $(READY)  ## every test
 	@$(BIN)/python -m pytest
 
-bench: $(READY)  ## the speed table; PEERS=1 measures DBOS and duroxide beside it
+bench: $(READY)  ## the speed table; PEERS=1 measures DBOS, duroxide and Kishu beside it
 	@$(BIN)/python -m tests.bench $(BENCH)
 
 soak: $(READY)  ## kill workers at random for a minute, then check every promise; more with SOAK='--seconds 600 --seed 7'

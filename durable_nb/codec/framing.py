@@ -25,7 +25,7 @@ def is_framed(stream: Stream) -> bool:
     return stream.begins(_BEGIN)
 
 
-def unframed(stream: Stream) -> tuple[bytes, list[bytearray]]:
+def unframed(stream: Stream) -> tuple[bytes, list[bytearray | memoryview]]:
     """The pickle, and each buffer as memory of its own."""
     head_size, *sizes = msgspec.json.decode(stream.line().removeprefix(_BEGIN), type=list[int])
     head = bytes(stream.read(head_size))

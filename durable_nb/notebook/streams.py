@@ -23,7 +23,7 @@ def kernel_streams() -> list[Any]:
 def flush() -> None:
     """Send what was written; unsent text of before is not to be taken for text of now."""
     for stream in kernel_streams():
-        if getattr(stream, "_buffers", True):  # where the kernel does not tell, there may be some
+        if _holds(stream):
             stream.flush()
 
 
@@ -36,6 +36,7 @@ class Pipes:
     def __init__(self) -> None:
         self._streams = [one for one in kernel_streams() if _is_piped(one)]
         self._before = [_work_of(one.watch_fd_thread) for one in self._streams]
+        self._sent = [(one, _sending(one)) for one in kernel_streams()]
 
     def drain(self) -> None:
         """Wait until all that lies in the pipes is written to the streams, then send it."""
@@ -43,8 +44,21 @@ class Pipes:
             # The reader may have taken a text out and not come to write it. Then it has worked since.
             if _is_filled(stream) or before is None or _work_of(stream.watch_fd_thread) != before:
                 _wait_for_reader(stream)
-        for stream in kernel_streams():
-            stream.flush()
+        for stream, sent in self._sent:
+            # As with the reader: what was written lies there yet, or the sender has worked since.
+            if _holds(stream) or sent is None or _sending(stream) != sent:
+                stream.flush()
+
+
+def _holds(stream: Any) -> bool:
+    """Whether text lies there that is to be sent; so it is said of streams that do not tell."""
+    return bool(getattr(stream, "_buffers", True))
+
+
+def _sending(stream: Any) -> float | None:
+    """The processor time of the thread that sends what is written to the stream."""
+    thread = getattr(getattr(stream, "pub_thread", None), "thread", None)
+    return _work_of(thread) if thread is not None else None
 
 
 def _is_piped(stream: Any) -> bool:

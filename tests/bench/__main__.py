@@ -1,4 +1,4 @@
-"""Prints the speed table. `PEERS=1` measures DBOS and duroxide in the same session; nothing here asserts on time."""
+"""Prints the speed table. `PEERS=1` measures DBOS, duroxide and Kishu in the same session; nothing here asserts on time."""
 
 import argparse
 import os
@@ -11,36 +11,46 @@ from rich.console import Console
 
 from tests.bench import peers
 from tests.bench.measure import Contender, MeasurementFailed, figure_of
-from tests.bench.rows import BARE, DBOS, DUROXIDE, OURS, ROWS, Figures, Row
+from tests.bench.rows import BARE, DBOS, DUROXIDE, KISHU, OURS, PEERS, ROWS, Figures, Row
 from tests.bench.table import draw, write_json
 
-# Replay alone can be called in ours only; 50,000 steps take the peers minutes, and duroxide 5,000 as well.
-NOT_DBOS = frozenset({"replay", "replay_branches", "cost", "huge_resume"})
+# Cells and what is theirs alone.
+OF_CELLS = frozenset({"cells", "cells_restored", "cells_size", "session", "session_size", "session_restored", "load"})
+OURS_ALONE = frozenset(
+    {"cells_many", "cells_drift", "frame_restored", "frame_put", "digest", "page", "page_waiting"}
+    | {"replay", "replay_branches"}
+)
+# 50,000 steps take the peers minutes, and duroxide 5,000 as well; so do 1,000 cells Kishu.
+NOT_DBOS = OURS_ALONE | OF_CELLS | {"cost", "huge_resume"}
 NOT_DUROXIDE = NOT_DBOS | {"long_resume"}
-NOT_BARE = frozenset({"replay", "replay_branches", "signal_across", "waiting_until", "waiting_memory"})
+NOT_KISHU = frozenset(row.phase for row in ROWS) - OF_CELLS
+NOT_BARE = (OURS_ALONE | OF_CELLS | {"signal_across", "waiting_until", "waiting_memory"}) - {"cells", "cells_many"}
 SLOW_SECONDS = 20.0  # what takes longer is measured once
 
 
-def contenders() -> list[Contender]:
-    """Ours and the bare loop, and with PEERS=1 the peers, in the order they take turns."""
+def contenders(rows: list[Row]) -> list[Contender]:
+    """Ours and the bare loop, and with PEERS=1 the peers of these rows, in the order they take turns."""
     here = Path(sys.executable)
     found = [
         Contender(OURS, here, "tests.bench.ours", "from durable_nb import connect, flow, step"),
         Contender(BARE, here, "tests.bench.bare", "import pysqlite3", NOT_BARE),
     ]
-    if os.environ.get("PEERS", "0") not in ("", "0"):
-        found += [
-            Contender(DBOS, peers.python_of(DBOS), "tests.bench.peer_dbos", "from dbos import DBOS", NOT_DBOS),
-            Contender(
-                DUROXIDE, peers.python_of(DUROXIDE), "tests.bench.peer_duroxide", "import duroxide", NOT_DUROXIDE
-            ),
-        ]
+    if os.environ.get("PEERS", "0") in ("", "0"):
+        return found
+    for name, import_line, left_out, beside in (
+        (DBOS, "from dbos import DBOS", NOT_DBOS, ()),
+        (DUROXIDE, "import duroxide", NOT_DUROXIDE, ()),
+        (KISHU, "import kishu", NOT_KISHU, ("ipykernel", "pandas", "scikit-learn", "matplotlib")),
+    ):
+        if any(row.phase not in left_out for row in rows):
+            python = peers.python_of(name, *beside)
+            found.append(Contender(name, python, f"tests.bench.peer_{name}", import_line, left_out))
     return found
 
 
 def versions_of(found: list[Contender]) -> dict[str, str]:
     """Which versions stand in the table."""
-    versions = {c.name: peers.version_of(c.python, c.name) for c in found if c.name in (DBOS, DUROXIDE)}
+    versions = {c.name: peers.version_of(c.python, c.name) for c in found if c.name in PEERS}
     try:
         versions[OURS] = version("durable_nb")
     except PackageNotFoundError:
@@ -77,12 +87,13 @@ def main() -> int:
     parser.add_argument("--only", metavar="TEXT", help="only the rows whose name contains TEXT")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure to FILE")
     options = parser.parse_args()
-    found = contenders()
+    rows = chosen_rows(options.only)
+    found = contenders(rows)
     versions = versions_of(found)
     failures: dict[str, str] = {}
     all_figures: list[Figures] = []
     console = Console(stderr=True)
-    for row in chosen_rows(options.only):
+    for row in rows:
         console.print(f"measuring {row.work} {row.durability}".rstrip(), style="dim", highlight=False)
         all_figures.append(measure_row(row, found, options.rounds, failures))
     draw(all_figures, versions, options.rounds)

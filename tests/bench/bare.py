@@ -150,7 +150,7 @@ def fan_out(path: Path, durability: str) -> float:
 
 
 def signal_inside(path: Path, durability: str) -> float:
-    """Two commits: the signal, and what the run made of it."""
+    """Two commits: the signal, and what the run made of it; a cell that begins, and what came of it."""
     log = Log(path, durability)
     key, numbers = log.start("id-1", 1), iter(range(2, 2 + 2 * SIGNALS, 2))
 
@@ -218,6 +218,8 @@ MEASUREMENTS: dict[str, Measurement] = {
     "one_step": one_step,
     "fan_out": fan_out,
     "signal_inside": signal_inside,
+    "cells": signal_inside,
+    "cells_many": signal_inside,
     "waiting_starts": waiting_starts,
     "cost": cost,
     "huge_crash": lambda path, durability: _crash(path, durability, HUGE_STEPS),

@@ -33,6 +33,12 @@ SIGNALS = scaled(50)
 WAITING = scaled(10_000)
 BRANCHES = scaled(100)
 BRANCH_STEPS = 20
+CELLS = scaled(200)
+MANY_CELLS = scaled(1_000)
+FRAME_ROWS = scaled(1_000_000)  # of 80 bytes each
+DIGEST_ROWS = scaled(12_500_000)
+PAGED = scaled(100_000)
+PAGE = min(100, PAGED)
 
 Measurement = Callable[[Path, str], float]
 
@@ -131,7 +137,7 @@ def grown_mb(work: Callable[[], object]) -> float:
     return max(0.1, resident_mb() - before)
 
 
-def rate(count: int, work: Callable[[], object]) -> float:
+def rate(count: float, work: Callable[[], object]) -> float:
     """Pieces of work per second."""
     began = time.perf_counter()
     work()

@@ -27,6 +27,8 @@ from tests.bench.contender import (
     seconds_to_first_step,
     tell,
 )
+from tests.bench.ours_cells import CELL_MEASUREMENTS
+from tests.bench.ours_values import VALUE_MEASUREMENTS
 
 
 @step
@@ -250,6 +252,8 @@ MEASUREMENTS: dict[str, Measurement] = {
     "long_resume": lambda path, durability: _resume(path, durability, LONG_STEPS) * 1000,
     "short_crash": lambda path, durability: _crash(path, durability, SHORT_STEPS),
     "short_resume": lambda path, durability: _resume(path, durability, SHORT_STEPS),
+    **CELL_MEASUREMENTS,
+    **VALUE_MEASUREMENTS,
 }
 
 

@@ -8,8 +8,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".venv-peers"
 
 
-def python_of(package: str) -> Path:
-    """The interpreter that has the peer; made and installed from the package index when it is missing."""
+def python_of(package: str, *beside: str) -> Path:
+    """The interpreter that has the peer and what is needed beside it; installed from the package index when missing."""
     folder = FOLDER / package
     python = folder / "bin" / "python"
     ready = folder / ".ready"
@@ -18,7 +18,7 @@ def python_of(package: str) -> Path:
         (FOLDER / ".gitignore").write_text("*\n")
         print(f"installing {package} into {folder.relative_to(ROOT)}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "-q", package]
+        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "-q", package, *beside]
         subprocess.run(pip, check=True, stdin=subprocess.DEVNULL)
         ready.touch()
     return python

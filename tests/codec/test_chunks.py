@@ -174,6 +174,22 @@ def test_a_stream_is_read_by_lines_and_sizes() -> None:
         Stream([b"12"]).read(7)
 
 
+def test_large_memory_is_filled_and_can_be_written_to() -> None:
+    whole, size = NOISE * 6, 5 * CHUNK_SIZE + 1
+    found = Stream([whole, b"rest"])
+    taken = found.read(size)
+    assert taken == whole[:size]
+    taken[0] ^= 255
+    assert taken[0] == whole[0] ^ 255
+    assert found.rest() == whole[size:] + b"rest"
+
+
+@pytest.mark.parametrize("size", [6 * CHUNK_SIZE, 1 << 60, 1 << 70])
+def test_a_forged_size_takes_no_memory(size: int) -> None:
+    with pytest.raises(Corrupt, match=f"it ends {size - 2} bytes too early"):
+        Stream([b"12"]).read(size)
+
+
 # with and without zstandard
 
 

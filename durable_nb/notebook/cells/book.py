@@ -48,13 +48,10 @@ class Book:
     # reading
 
     def look(self) -> None:
-        """Read what was written since."""
+        """Read what was written since; nothing was by others while we hold the book."""
         with self._lock:
-            record = self._known()
-            if record is None:
-                return
-            for row in self._app.store.history(record.key, self._last):
-                self._admit(row)
+            if self._held is None:
+                self._read()
 
     def cells(self) -> list[str]:
         """The names of all cells, in the order in which they first ran."""
@@ -152,7 +149,7 @@ class Book:
                 seized = self._app.store.seize(record.key, self._app.owner())
                 if seized is not None:
                     self._held, self._mail = seized, seized.mail
-                    self.look()
+                    self._read()
                     return
             waiting(self.holder() or "another process")
 
@@ -269,6 +266,12 @@ class Book:
                 self._held = None
 
     # inside
+
+    def _read(self) -> None:
+        record = self._known()
+        if record is not None:
+            for row in self._app.store.history(record.key, self._last):
+                self._admit(row)
 
     def _known(self) -> RunRecord | None:
         if self._record is None:
