@@ -62,7 +62,11 @@ def test_papermill_goes_on_where_it_failed(tmp_path: Path, installed: Path) -> N
 
 
 def test_a_notebook_that_is_no_file_needs_to_be_told_its_log() -> None:
+    import papermill  # loads its engines, ours among them; the other way round it would find ours half loaded
+
     from durable_nb.notebook import papermill as engine
+
+    assert papermill.engines.papermill_engines.get_engine("durable") is engine.DurableEngine
 
     assert engine.log_of(Path("/data/nb.ipynb"), {}) == "/data/nb.durable.db"
     assert engine.log_of(None, {"DURABLE_NB_LOG": "/data/other.db"}) == "/data/other.db"
