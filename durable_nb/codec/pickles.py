@@ -173,6 +173,8 @@ def pickler_class() -> Any:
                 # Its own reducer stores a bare name, which another process does not have.
                 return _cached, (obj.__wrapped__, obj.cache_parameters())
             reduced = super().reducer_override(obj)
+            if isinstance(obj, type) and reduced is not NotImplemented and len(reduced) > _STATE:
+                reduced[_STATE][0].pop("__msgspec_cache__", None)  # of a class that a signal was checked against
             if reduced is not NotImplemented and getattr(obj, "__module__", None) != "builtins":  # by value
                 name = name_of_code(obj)
                 if name is not None:
@@ -182,6 +184,8 @@ def pickler_class() -> Any:
 
     return Pickler
 
+
+_STATE: Final = 2  # where a reduced class has its attributes
 
 LRU_CACHE: Final = type(functools.lru_cache(len))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
+from durable_nb.flows.source.texts import remember
 from durable_nb.notebook.capture import Capture
 from durable_nb.notebook.cut import error_output, hide
 from durable_nb.notebook.interrupt import Awaiting
@@ -86,6 +87,17 @@ def first_line_of(shell: "InteractiveShell", source: str) -> int:
     return cell[: len(cell) - len(rest)].count("\n") + 1 if rest and cell.endswith(rest) else 2
 
 
+def make_known(shell: "InteractiveShell", source: str, present: str) -> None:
+    """Let the source be found as if it had run just now: a class without methods knows no file by itself.
+
+    It has the name of the present cell, unless its text is not quite `present`.
+    """
+    if source == present:
+        _placed(shell, source, first_line_of(shell, source))
+    else:
+        remember("cell", shell.transform_cell(source))
+
+
 def _outcome(
     shell: "InteractiveShell", before: Any, error: BaseException | None, capture: Capture | None, shows_all: bool
 ) -> Outcome:
@@ -106,10 +118,7 @@ def _compiled(shell: "InteractiveShell", source: str, first_line: int, flags: in
 
     All are compiled before the first one runs: a `return` in the last line is no reason to run the others.
     """
-    lines = source.splitlines()
-    blank = next((place for place, line in enumerate(lines) if line.strip()), 0)  # the shell leaves these out
-    text = "\n" * (first_line - 1 + blank) + shell.transform_cell(source)
-    name = shell.compile.cache(text, shell.displayhook.prompt_count, raw_code=_cell_as_sent(shell))
+    text, name = _placed(shell, source, first_line)
     codes = []
     try:
         tree: ast.Module = shell.transform_ast(shell.compile.ast_parse(text, filename=name))
@@ -120,6 +129,14 @@ def _compiled(shell: "InteractiveShell", source: str, first_line: int, flags: in
     except Exception as error:  # noqa: BLE001 - raised again
         raise error.with_traceback(None)  # the frames of the compiler are not the user's
     return codes
+
+
+def _placed(shell: "InteractiveShell", source: str, first_line: int) -> tuple[str, str]:
+    """The source with the line numbers of the present cell, and the file name under which the shell knows it now."""
+    lines = source.splitlines()
+    blank = next((place for place, line in enumerate(lines) if line.strip()), 0)  # the shell leaves these out
+    text = "\n" * (first_line - 1 + blank) + shell.transform_cell(source)
+    return text, shell.compile.cache(text, shell.displayhook.prompt_count, raw_code=_cell_as_sent(shell))
 
 
 def _cell_as_sent(shell: "InteractiveShell") -> str:

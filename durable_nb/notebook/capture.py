@@ -46,7 +46,7 @@ class Capture(ABC):
 
 def capture_of(shell: "InteractiveShell", whole: int = WHOLE) -> Capture:
     """A fresh capture for this shell, with or without a kernel; `whole` bounds the characters of all outputs."""
-    if getattr(shell, "kernel", None) is not None:
+    if hasattr(shell.display_pub, "session"):  # else there is no kernel, or `%%capture` stands above the cell
         return KernelCapture(shell, whole)
     return PlainCapture(shell, whole)
 
@@ -89,6 +89,10 @@ class PlainCapture(Capture):
         self._wrap(hook, "write_format_data", self._take_result)
         for name in ("start_displayhook", "write_output_prompt", "finish_displayhook"):
             self._wrap(hook, name, lambda *values, **named: None)
+        if sys.displayhook is not hook:  # that of `%%capture`
+            before = sys.displayhook
+            sys.displayhook = partial(self._show_captured, before)
+            self._undo.append(partial(setattr, sys, "displayhook", before))
 
     def _end(self) -> None:
         for undo in self._undo:
@@ -130,6 +134,14 @@ class PlainCapture(Capture):
     def _take_result(self, data: Any, metadata: Any = None) -> None:
         count = self._shell.displayhook.prompt_count
         self._taken.take("execute_result", {"data": data, "metadata": metadata, "execution_count": count})
+
+    def _show_captured(self, show: Callable[[Any], Any], value: Any) -> None:
+        """What `%%capture` takes instead of a result, which is a display then."""
+        show(value)
+        if value is not None:
+            formatter: Any = self._shell.display_formatter
+            data, metadata = formatter.format(value)
+            self._take_display(data, metadata)
 
 
 class _Copy:

@@ -7,11 +7,12 @@ from durable_nb.errors import BadOption, Refused
 from durable_nb.notebook.body import run_body, run_body_awaiting
 from durable_nb.notebook.cells.verdict import Stale
 from durable_nb.notebook.crash_test import crash_test
+from durable_nb.notebook.cut import in_one_line
 from durable_nb.notebook.looking import Look, look
 from durable_nb.notebook.options import CellOptions
 from durable_nb.notebook.planning import show_plan
 from durable_nb.notebook.restoring import restore
-from durable_nb.notebook.running import Running
+from durable_nb.notebook.running import STOPPED, Running
 from durable_nb.notebook.saying import say
 from durable_nb.notebook.session import Session
 from durable_nb.notebook.transform import awaits
@@ -32,10 +33,13 @@ def execute(session: Session, options: CellOptions, source: str) -> Coroutine[An
             raise BadOption("--crash-test works for cells without `await` at their top level")
         crash_test(session, seen)
     elif not _is_restored(session, options, seen):
-        running = Running(session, options, seen)
-        if is_awaiting:
-            return _run_awaiting(running, source)
-        _run(running, source)
+        seen = _at_our_turn(session, options, seen)
+        if seen.is_fresh:
+            restore(session, options, seen)
+        elif is_awaiting:
+            return _run_awaiting(Running(session, options, seen), source)
+        else:
+            _run(Running(session, options, seen), source)
     return _nothing() if is_awaiting else None
 
 
@@ -84,6 +88,16 @@ def _is_restored(session: Session, options: CellOptions, seen: Look) -> bool:
     if seen.entry is not None and not options.quiet and options.reuse != "never":
         say(session.shell, f"runs again: {verdict.sentence}{seen.last_time}", "runs again")
     return False
+
+
+def _at_our_turn(session: Session, options: CellOptions, seen: Look) -> Look:
+    """The cell once nobody else writes: another kernel may have run it while we waited."""
+    before = session.log.book.next
+    try:
+        is_alone = session.held_book().next == before
+    except KeyboardInterrupt:
+        raise in_one_line(KeyboardInterrupt(STOPPED)) from None
+    return seen if is_alone else look(session, options, seen.source, seen.cell)
 
 
 def _prefers_the_old(session: Session, seen: Look) -> bool:

@@ -21,6 +21,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from durable_nb.flows.source.texts import remember
 from durable_nb.notebook.cells.digests import digest_of
 from durable_nb.notebook.cells.graph import unpack
 from durable_nb.notebook.restoring import define
@@ -101,7 +102,7 @@ def _live(folder: Path, source: str, space: dict[str, Any], when: str, number: i
     ):
         commits = _kill_at(when, number)
         try:
-            exec(compile(ast.parse(source), "<cell>", "exec"), space)
+            exec(compile(ast.parse(source), remember("cell", source), "exec"), space)
         except Exception as raised:  # noqa: BLE001 - what a cell raises is what comes of it
             error = f"{type(raised).__name__}: {raised}"
         database.crash_point = None

@@ -6,30 +6,33 @@ from collections.abc import Callable
 
 
 class Idle:
-    """Calls `then` once the kernel has been idle for `patience` seconds, again after every cell.
+    """Calls `then` once the kernel has been idle for `patience` seconds, again after every cell; no cell begins meanwhile.
 
     One thread for all cells, which a cell neither starts nor wakes while it waits anyway: that would cost every cell more
     than all the rest of this.
     """
 
-    def __init__(self, patience: float, then: Callable[[], None]) -> None:
+    def __init__(self, patience: Callable[[], float], then: Callable[[], None]) -> None:
         self._patience = patience
         self._then = then
         self._changed = threading.Condition()
+        self._is_calling = threading.Lock()
         self._idle_at: float | None = None
         self._is_asleep = False
         self._is_over = False
         self._thread: threading.Thread | None = None
 
     def begin(self, *ignored: object) -> None:
-        """A cell begins."""
+        """A cell begins, or waits for the call that is under way."""
         with self._changed:
             self._idle_at = None
+        with self._is_calling:
+            pass
 
     def end(self, *ignored: object) -> None:
         """It has ended; another one may follow at once."""
         with self._changed:
-            self._idle_at = time.monotonic() + self._patience
+            self._idle_at = time.monotonic() + self._patience()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._watch, name="durable-idle", daemon=True)
                 self._thread.start()
@@ -44,10 +47,13 @@ class Idle:
 
     def _watch(self) -> None:
         while self._wait():
-            self._then()
+            try:
+                self._then()
+            finally:
+                self._is_calling.release()
 
     def _wait(self) -> bool:
-        """Until the kernel is idle; False when there is nothing to wait for any more."""
+        """Until the kernel is idle, and no cell can begin; False when there is nothing to wait for any more."""
         with self._changed:
             while not self._is_over:
                 if self._idle_at is None:
@@ -58,5 +64,6 @@ class Idle:
                     self._changed.wait(left)
                 else:
                     self._idle_at = None
+                    self._is_calling.acquire()
                     return True
         return False

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from durable_nb.durations import spoken
+from durable_nb.errors import BadOption
 from durable_nb.notebook.cells.asked import Asked
 from durable_nb.notebook.cells.code import code_digest
 from durable_nb.notebook.cells.entry import Entry
@@ -45,13 +46,13 @@ class Look(NamedTuple):
         return Asked(code=self.code, source=self.source, inputs=self.inputs.to_json())
 
 
-def look(session: Session, options: CellOptions, source: str) -> Look:
-    """Look at the cell; SyntaxError when it is none."""
+def look(session: Session, options: CellOptions, source: str, again: str | None = None) -> Look:
+    """Look at the cell; SyntaxError when it is none. `again` is its name when it was looked at a moment ago."""
     shell = session.shell
     session.modules.look()
     names = names_of(source, shell.transform_cell)
     code = code_digest(source, shell.transform_cell)
-    cell = options.name or session.name_of(code, _cell_id(shell))
+    cell = again or options.name or session.name_of(code, _cell_id(shell))
     inputs = inputs_of(names, shell.user_ns, session.modules, options.inputs)
     for awaited in options.awaited:  # comes with the signal, whatever stands there now
         inputs.found.pop(awaited.name, None)
@@ -65,9 +66,11 @@ def look(session: Session, options: CellOptions, source: str) -> Look:
     if isinstance(verdict, Fresh):
         entry = outcomes[verdict.place]
         saved = session.saved(entry)
-        if saved.unstorable and options.reuse != "always":
+        if options.reuse != "always" and (why := saved.lacks(options.outputs)):
+            verdict = Stale(why)
+        elif options.reuse != "always" and saved.unstorable:
             name, why = next(iter(saved.unstorable.items()))
-            verdict = Stale(f"`{name}` could not be stored ({why}), so the cell runs again")
+            verdict = Stale(f"`{name}` could not be stored: {why}")
     elif outcomes:
         entry = outcomes[0]
     elif options.reuse != "never" and (begun := book.newest(cell)) is not None:
@@ -95,7 +98,7 @@ def _readings(session: Session, outcomes: Sequence[Entry], code: str) -> list[Re
 def _refuse_missing(names: Sequence[str], namespace: dict[str, Any]) -> None:
     for name in names:
         if name not in namespace and not hasattr(builtins, name):
-            raise NameError(f"--in {name}: there is no variable `{name}` here")
+            raise BadOption(f"--in {name}: there is no variable `{name}` here; define it above, or leave it out")
 
 
 def _cell_id(shell: Any) -> str | None:

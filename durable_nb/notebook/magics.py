@@ -37,7 +37,7 @@ class DurableMagics(Magics):
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
-        self.session = Session(shell, lambda: str(self.durability), float(self.idle))
+        self.session = Session(shell, lambda: str(self.durability), lambda: float(self.idle))
         self.own = own_verbs(self.session)
         self.completer = Completer(self.session, self.own)
 
@@ -54,7 +54,7 @@ class DurableMagics(Magics):
                 run_verb(self.session, self.own, line)
 
     @no_var_expand
-    @magic_arguments("%%durable")
+    @magic_arguments("%durable")  # IPython puts one more before it
     @argument("name", nargs="?", help="What the cell is called; otherwise its code is its name.")
     @argument("-r", "--retry", type=int, metavar="N", help="Try up to N times when it fails.")
     @argument("-t", "--timeout", metavar="T", help="Stop an attempt after this time, as in 30s or 1h30m.")

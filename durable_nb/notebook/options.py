@@ -47,7 +47,7 @@ def checked(given: Namespace, namespace: Mapping[str, Any], reuse: str, quiet: b
         name=name,
         attempts=_attempts(given.retry),
         timeout=_positive("--timeout", given.timeout),
-        delay=seconds(given.delay) if given.delay else 0.0,
+        delay=_span("--delay", given.delay) if given.delay else 0.0,
         inputs=_names("--in", given.inputs),
         outputs=_names("--out", given.outputs),
         awaited=tuple(_awaited(one, namespace) for one in given.awaited or ()),
@@ -67,10 +67,17 @@ def _attempts(given: int | None) -> int:
 def _positive(option: str, given: str | None) -> float | None:
     if given is None:
         return None
-    span = seconds(given)
+    span = _span(option, given)
     if span <= 0:
         raise BadOption(f"{option} {given}: a cell needs some time")
     return span
+
+
+def _span(option: str, given: str) -> float:
+    try:
+        return seconds(given)
+    except BadOption as error:
+        raise BadOption(f"{option}: {error}") from None
 
 
 def _names(option: str, given: str | None) -> tuple[str, ...] | None:

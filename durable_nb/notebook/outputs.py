@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -154,7 +155,16 @@ def _lasting(output: Output) -> Output | None:
     if _WIDGET not in output.get("data", ()):
         return output
     data = {kind: value for kind, value in output["data"].items() if kind != _WIDGET}
+    live = _live_widget(output["data"][_WIDGET])
+    if live is not None:
+        data["text/plain"] = repr(live)  # as it is now: a progress bar was shown when it stood at nothing
     return {**output, "data": data} if data else None
+
+
+def _live_widget(view: Any) -> Any:
+    widgets = sys.modules.get("ipywidgets.widgets.widget")
+    known = getattr(widgets, "_instances", {})
+    return known.get(view.get("model_id")) if isinstance(view, Mapping) else None
 
 
 def _size(output: Output) -> int:

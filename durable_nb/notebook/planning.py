@@ -24,4 +24,4 @@ def plan_of(seen: Look) -> str:
         lines.append(f"  not all reads can be seen: {', '.join(seen.names.opaque)}")
     if seen.inputs.size:
         lines.append(f"  looked at {size_words(seen.inputs.size)} in {spoken(seen.inputs.seconds)}")
-    return "\n".join([*lines, *(f"  {remark}" for remark in seen.remarks)])
+    return "\n".join(lines)

@@ -56,6 +56,9 @@ def badge(text: str, plain: str = "restored") -> Output:
 
 def _show_result(shell: "InteractiveShell", output: Output) -> None:
     hook = shell.displayhook
+    if sys.displayhook is not hook:  # `%%capture` stands above the cell
+        shell.display_pub.publish(data=output["data"], metadata=output["metadata"])
+        return
     hook.start_displayhook()
     hook.write_output_prompt()
     hook.write_format_data(output["data"], output["metadata"])

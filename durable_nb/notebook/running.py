@@ -27,6 +27,8 @@ from durable_nb.notebook.saving import Before, keep
 from durable_nb.notebook.saying import Notice, say
 from durable_nb.notebook.session import Session
 
+STOPPED = "the cell was stopped before it began"
+
 
 class Running:
     """One cell on its way to an outcome."""
@@ -48,7 +50,7 @@ class Running:
         try:
             self._begin()
         except KeyboardInterrupt:
-            raise in_one_line(KeyboardInterrupt("the cell was stopped before it began")) from None
+            raise in_one_line(KeyboardInterrupt(STOPPED)) from None
 
     def _begin(self) -> None:
         session, now = self.session, self.session.log.app.now

@@ -15,8 +15,9 @@ _QUIET = 1.0  # seconds after which a wait says what it waits for
 
 
 def say(shell: "InteractiveShell", text: str, plain: str) -> None:
-    """One line. `plain` stands in its place where outputs are compared: no date, no duration."""
-    output = badge(text, plain)
+    """One line. `plain` stands in its place where outputs are compared: no date, no duration. A terminal has the text."""
+    is_kernel = getattr(shell, "kernel", None) is not None
+    output = badge(text, plain if is_kernel else text)
     shell.display_pub.publish(data=output["data"], metadata=output["metadata"])
 
 

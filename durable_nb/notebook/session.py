@@ -1,26 +1,22 @@
 """One kernel with its log: what `%load_ext durable_nb` opens and `%unload_ext durable_nb` closes."""
 
 import logging
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from durable_nb.app import App
-from durable_nb.errors import BadOption, LogError
+from durable_nb.errors import BadOption, Corrupt, LogError
+from durable_nb.history.events import Row
 from durable_nb.notebook import background, transform, where
 from durable_nb.notebook.cells.book import Book
 from durable_nb.notebook.cells.entry import Entry
-from durable_nb.notebook.cells.mailbox import Mailbox
 from durable_nb.notebook.cells.modules import Modules
 from durable_nb.notebook.cells.saved import Saved
 from durable_nb.notebook.idle import Idle
+from durable_nb.notebook.log import Log, path_of
 from durable_nb.notebook.restored import Restored
 from durable_nb.notebook.saying import Notice
-from durable_nb.notebook.standing import Standing, standing
-from durable_nb.opening import opened
-from durable_nb.runtime.options import RuntimeOptions
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -28,35 +24,17 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("durable_nb")
 
 
-class Log:
-    """An open log, as the cells of a notebook use it."""
+class Present(NamedTuple):
+    """The outcome of a cell whose variables are in this kernel."""
 
-    def __init__(self, url: str, notebook: Path | None, durability: str) -> None:
-        self.url = url
-        self.notebook = notebook
-        self.app: App = opened(url, durability, RuntimeOptions(is_held=True))
-        self.book = Book(self.app)
-        self.mailbox = Mailbox(self.app, self.book)
-
-    @property
-    def name(self) -> str:
-        return self.url if "://" in self.url else os.path.basename(self.url)
-
-    def standing(self) -> Standing:
-        return standing(self.app, self.book)
-
-    def close(self) -> None:
-        try:
-            self.book.let_go()
-        except LogError as error:
-            _logger.warning("the durable cells were not given back in order: %s", error)
-        self.app.close()
+    answer: Row | None
+    result: object  # what its last line showed, None for nothing
 
 
 class Session:
     """The extension in one shell: it opens a log, and goes on with old runs once the kernel is idle."""
 
-    def __init__(self, shell: "InteractiveShell", durability: Callable[[], str], patience: float) -> None:
+    def __init__(self, shell: "InteractiveShell", durability: Callable[[], str], patience: Callable[[], float]) -> None:
         self.shell = shell
         self._durability = durability
         self._log: Log | None = None
@@ -64,11 +42,11 @@ class Session:
         self._idle = Idle(patience, self._on_idle)
         self.shows_all = False  # the frames of this package too, in errors
         self.is_in_a_cell = False
-        self.modules = Modules()
+        self.modules = Modules(self._patched)
         self.restored = Restored()
-        self.present: dict[str, int] = {}  # cell -> the outcome whose variables are here
+        self.present: dict[str, Present] = {}  # by cell
         self.unnamed: dict[str, list[str]] = {}  # code -> the cells of that code in the order in which they first ran
-        self._saved: dict[int, Saved] = {}
+        self._saved: dict[int, tuple[Row | None, Saved]] = {}
         self.seen: set[str] = set()  # cells that ran or were restored here
 
     def begin(self) -> None:
@@ -92,17 +70,23 @@ class Session:
     def find(self, argument: str | None = None) -> where.Found:
         """Which log belongs to this kernel."""
         names = self.shell.user_ns
-        connection = getattr(self.shell.config.get("IPKernelApp", {}), "connection_file", None) or _connection_file()
+        is_kernel = getattr(self.shell, "kernel", None) is not None
+        connection = getattr(self.shell.config.get("IPKernelApp", {}), "connection_file", None)
+        if connection is None and is_kernel:
+            connection = _connection_file()
         self._found = where.find(argument, names, connection_file=connection)
         return self._found
 
     def open(self, url: str, notebook: Path | None = None) -> Log:
-        """Open this log, in place of the one that is open."""
+        """Open this log, in place of the one that is open; when it cannot be opened, that one stays."""
+        if self._log is not None and self._log.path == path_of(url):
+            self.close()
+        log = Log(url, notebook, self._durability())
         self.close()
         self._saved.clear()
         self.present.clear()
-        self._log = Log(url, notebook, self._durability())
-        return self._log
+        self._log = log
+        return log
 
     def close(self) -> None:
         if self._log is not None:
@@ -117,7 +101,8 @@ class Session:
     def log(self) -> Log:
         """The open log; BadOption with the line to type when there is none."""
         if self._log is None:
-            raise BadOption(f"no log is open: {self._found.why_not}; type `%durable open work.durable.db`")
+            why = self._found.why_not or f"{self._found.log} could not be opened"
+            raise BadOption(f"no log is open: {why}; type `%durable open work.durable.db`")
         return self._log
 
     def name_of(self, code: str, cell_id: str | None) -> str:
@@ -135,14 +120,20 @@ class Session:
 
     def saved(self, entry: Entry) -> Saved:
         """What a cell came to; Untrusted for a log from elsewhere."""
-        if entry.seq not in self._saved:
+        row, saved = self._saved.get(entry.seq, (None, None))
+        if saved is not None and row is entry.answer:  # else the cells may have been deleted, and begun anew
+            return saved
+        try:
             found = self.log.book.value(entry)
-            assert isinstance(found, Saved)
-            self._saved[entry.seq] = found
-        return self._saved[entry.seq]
+        except Corrupt as error:
+            raise unreadable(entry, error) from None
+        assert isinstance(found, Saved)
+        self._saved[entry.seq] = entry.answer, found
+        return found
 
     def held_book(self) -> Book:
         """The book, once it is our turn to write."""
+        self.log.check_file()
         book = self.log.book
         with Notice(self.shell) as notice:
             book.hold(lambda holder: notice.wait(f"waits for {holder}, which runs a durable cell of this log"))
@@ -157,6 +148,13 @@ class Session:
         finally:
             self.is_in_a_cell = False
 
+    def _patched(self, module: str) -> str | None:
+        """The text that `%autoreload` knows for a module; None where it is off, or too old to patch anything."""
+        magics = self.shell.magics_manager.registry.get("AutoreloadMagics")
+        patcher = getattr(getattr(magics, "_reloader", None), "deduper_reloader", None)
+        texts: dict[str, str] = getattr(patcher, "source_by_modname", {})
+        return texts.get(module) or None
+
     def _on_idle(self) -> None:
         """Nobody runs a cell: other kernels may write cells, and what earlier kernels left goes on."""
         log = self._log
@@ -167,6 +165,12 @@ class Session:
             log.app.take_up()
         except LogError as error:
             _logger.warning("%s", error)
+
+
+def unreadable(entry: Entry, error: Corrupt) -> Corrupt:
+    """The same, with what to do about it."""
+    name = entry.cell
+    return Corrupt(f"what came of cell `{name}` cannot be read: {error}; `%durable forget {name}` lets it run again")
 
 
 def _connection_file() -> str | None:

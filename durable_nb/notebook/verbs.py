@@ -39,7 +39,7 @@ def run_verb(session: Session, own: "dict[str, Verb]", line: str) -> None:
         pass  # --help has printed
     except click.ClickException as error:
         raise UsageError(
-            f"%durable {verb.name}: {error.format_message().rstrip('.')}; --help lists its options"
+            f"%durable {verb.name}: {' '.join(error.format_message().split()).rstrip('.')}; --help lists its options"
         ) from None
     except DurableError as error:
         raise UsageError(f"%durable {verb.name}: {as_options(str(error))}") from None

@@ -41,7 +41,8 @@ def why(
         case "cancelled":
             return f"{name} was cancelled: {said}"
         case "paused":
-            return f"{name} is paused: {said}" + ("" if "resume()" in said else " run.resume() goes on.")
+            has_more = "resume()" not in said and record.reason != "cells"  # durable cells go on by themselves
+            return f"{name} is paused: {said}{' run.resume() goes on.' if has_more else ''}"
         case "parked":
             return f"{name} is parked ({record.reason}): {said} run.resume() tries again."
         case "pending":

@@ -238,8 +238,9 @@ def test_inputs_and_outputs_can_be_named(life: Life) -> None:
     life.run("b = 5\ndel c, d")
     assert badges(life.run(cell)) == ["restored"]
     assert life.value("[c, 'd' in globals()]") == [2, False]
-    assert life.fail("%%durable io2 --in nope\nx = 1") == "NameError: --in nope: there is no variable `nope` here"
-    assert life.fail("%%durable io3 --out nope\nx = 1") == "NameError: --out nope: the cell did not bind `nope`"
+    assert life.fail("%%durable io2 --in nope\nx = 1") == (
+        "BadOption: --in nope: there is no variable `nope` here; define it above, or leave it out"
+    )
 
 
 def test_a_renamed_cell_is_offered_its_outcome(tmp_path: Path) -> None:

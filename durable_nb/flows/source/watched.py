@@ -52,11 +52,13 @@ def function_state(function: FunctionType) -> tuple[Any, ...]:
 
 
 def own_names(cls: type) -> dict[str, Any]:
-    """What a class holds, without what Python itself adds later: copyreg writes __slotnames__, for one."""
+    """What a class holds, without what is added later by Python itself (copyreg writes __slotnames__) and by msgspec."""
     return {name: value for name, value in vars(cls).items() if name not in _ADDED_LATER}
 
 
-_ADDED_LATER: Final = frozenset({"__slotnames__", "__annotations__", "__doc__", "__abstractmethods__"})
+_ADDED_LATER: Final = frozenset(
+    {"__slotnames__", "__annotations__", "__doc__", "__abstractmethods__", "__msgspec_cache__"}
+)
 
 
 def _has(names: dict[str, Any], expected: dict[str, Any]) -> bool:

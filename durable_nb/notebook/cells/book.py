@@ -7,6 +7,7 @@ attempt under the same ask (and idempotency key), and of two kernels one waits.
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 
 import msgspec
 
@@ -20,6 +21,7 @@ from durable_nb.history.failure import Failure
 from durable_nb.history.values import Value, payloads, plain
 from durable_nb.notebook.cells.asked import Asked, row_of
 from durable_nb.notebook.cells.entry import Entry, after, begun, is_like
+from durable_nb.stores.interrupts import Shield, is_exposed
 from durable_nb.stores.protocol import LeaseLost, MailArrived
 from durable_nb.stores.shapes import Commit, NewRun, OutputRecord, Past, Release, RunRecord
 from durable_nb.views.sentences import Waits
@@ -36,6 +38,9 @@ class Book:
     def __init__(self, app: App) -> None:
         self._app = app
         self._lock = threading.RLock()
+        self._empty()
+
+    def _empty(self) -> None:
         self._record: RunRecord | None = None
         self._held: RunRecord | None = None
         self._mail = 0
@@ -140,18 +145,24 @@ class Book:
 
     def hold(self, waiting: Callable[[str], None]) -> None:
         """Take the lease, unless we have it; `waiting` is told (again and again) who has it, and sleeps."""
-        with self._lock:
-            if self._held is not None:
-                return
-            record = self._known() or self._created()
         while True:
             with self._lock:
-                seized = self._app.store.seize(record.key, self._app.owner())
-                if seized is not None:
-                    self._held, self._mail = seized, seized.mail
+                if self._held is not None:
+                    return
+                self.look()
+                record = self._known() or self._created()
+                if self._is_seized(record.key):
                     self._read()
                     return
             waiting(self.holder() or "another process")
+
+    def _is_seized(self, key: int) -> bool:
+        """A Ctrl-C waits until we know that the lease is ours: of one that nobody knows of, everybody waits for the end."""
+        with Shield() if is_exposed() else nullcontext():
+            seized = self._app.store.seize(key, self._app.owner())
+            if seized is not None:
+                self._held, self._mail = seized, seized.mail
+        return seized is not None
 
     def begin(self, cell: str, asked: Asked, due: float | None = None) -> Entry:
         """Write that the cell begins: its next attempt, when one like this was begun and never heard of again."""
@@ -268,6 +279,9 @@ class Book:
     # inside
 
     def _read(self) -> None:
+        """What was written since; all anew when somebody has deleted the run meanwhile."""
+        if self._record is not None and self._app.store.run_by_key(self._record.key) is None:
+            self._empty()
         record = self._known()
         if record is not None:
             for row in self._app.store.history(record.key, self._last):
@@ -294,10 +308,6 @@ class Book:
         past = Past(1, 0, Commit(0, 0, 0, [], now, release=_PAUSED))
         self._record, _ = self._app.store.start_with_past(new, past)
         return self._record
-
-    @property
-    def _next(self) -> int:
-        return self._last + 1
 
     def _now(self) -> float:
         return self._app.clock.now()

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from importlib.util import decode_source
 from types import ModuleType
@@ -16,18 +16,26 @@ _HERE = ("__main__", "__mp_main__")
 
 
 class _Seen(NamedTuple):
-    """A file as it was when the module was first seen after its import. A reload makes a new spec."""
+    """A file as it was when the module was first seen after its import.
+
+    A reload makes a new spec; `%autoreload` patches functions in place instead, where it can, and notes the text.
+    """
 
     spec: Any
+    text: str | None
     file: str
     state: tuple[int, int] | None
     hex: str | None
 
 
 class Modules:
-    """The first-party modules of this process. Ask `look` after every cell, so that none is seen too late."""
+    """The first-party modules of this process. Ask `look` after every cell, so that none is seen too late.
 
-    def __init__(self) -> None:
+    `patched` gives the text of a module that `%autoreload` watches.
+    """
+
+    def __init__(self, patched: Callable[[str], str | None] = lambda name: None) -> None:
+        self._patched = patched
         self._seen: dict[str, _Seen] = {}
         self._known: set[str] = set()
         self._edited: dict[str, tuple[tuple[int, int] | None, bool]] = {}
@@ -70,9 +78,12 @@ class Modules:
     def _see(self, module: ModuleType) -> _Seen:
         seen = self._seen.get(module.__name__)
         spec = getattr(module, "__spec__", None) or module
-        if seen is None or seen.spec is not spec:
+        text = self._patched(module.__name__)
+        if seen is None or seen.spec is not spec or seen.text is not text:
             file = str(getattr(module, "__file__", None) or "")
-            seen = self._seen[module.__name__] = _Seen(spec, file, _state(file), _digest(file))
+            was_seen = seen is not None and seen.spec is spec
+            hex = _digest(file) if text is None or not was_seen else _digest_of(text)
+            seen = self._seen[module.__name__] = _Seen(spec, text, file, _state(file), hex)
             self._edited.pop(module.__name__, None)
         return seen
 
@@ -88,7 +99,13 @@ def _state(file: str) -> tuple[int, int] | None:
 def _digest(file: str) -> str | None:
     try:
         with open(file, "rb") as opened:
-            text = decode_source(opened.read())
-        return blake2b(write(fingerprint.tree(text)), digest_size=16).hexdigest()
+            return _digest_of(decode_source(opened.read()))
     except (OSError, SyntaxError, ValueError):
+        return None
+
+
+def _digest_of(text: str) -> str | None:
+    try:
+        return blake2b(write(fingerprint.tree(text)), digest_size=16).hexdigest()
+    except (SyntaxError, ValueError):
         return None

@@ -1,5 +1,6 @@
 """The book of durable cells: what is written when, who may write, and what is left after a death."""
 
+import signal
 import subprocess
 import sys
 import textwrap
@@ -16,6 +17,7 @@ from durable_nb.notebook.cells.asked import Asked
 from durable_nb.notebook.cells.book import CELLS, Book
 from durable_nb.notebook.cells.mailbox import Mailbox
 from durable_nb.notebook.cells.saved import Saved
+from durable_nb.stores import database
 from durable_nb.stores.shapes import NewRun, Query
 
 ASKED = Asked(code="c1", source="x = 1", inputs={"raw": ["data", "d1"]})
@@ -49,6 +51,23 @@ def test_a_cell_that_ended_well_can_be_restored_by_the_next_kernel(tmp_path: Pat
         saved = book.value(entry)
         assert isinstance(saved, Saved)
         assert (saved.names, saved.seconds, entry.asked.source) == (("x",), 1.5, "x = 1")
+        assert book.cells() == ["features"]
+
+
+def test_a_ctrl_c_while_the_lease_is_taken_does_not_lose_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def press(when: str) -> None:
+        if when == "after commit":
+            signal.raise_signal(signal.SIGINT)
+
+    with connect(tmp_path / "log.durable.db", carriers=0) as app:
+        book = held(app)
+        book.let_go()
+        monkeypatch.setattr(database, "crash_point", press)
+        with pytest.raises(KeyboardInterrupt):
+            book.hold(nobody)
+        monkeypatch.undo()
+        book.hold(nobody)
+        finish(app, book)
         assert book.cells() == ["features"]
 
 
