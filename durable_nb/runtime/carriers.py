@@ -37,8 +37,8 @@ class Carriers:
         self._is_stopping = False
 
     def nudge(self) -> None:
-        """Something may be due."""
-        if not self._limit:
+        """Something may be due; while that is held back, who holds it rings when it ends."""
+        if not self._limit or self._shared.is_held:
             return
         with self._lock:
             self._is_dirty = True
