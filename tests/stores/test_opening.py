@@ -1,5 +1,6 @@
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -107,15 +108,14 @@ def made(path: str) -> str:
 
 @pytest.mark.parametrize("what", ["file", "folder"])
 def test_what_cannot_be_written_is_refused(made: str, what: str) -> None:
-    parent = os.path.dirname(made)
-    for above in Path(made).parents:
-        if not above.stat().st_mode & 0o001 and str(above).startswith("/tmp/pytest"):
-            above.chmod(0o755)
-    os.chmod(parent, 0o555 if what == "folder" else 0o777)
-    os.chmod(made, 0o444 if what == "file" else 0o666)
-    with child("open_as_nobody", made) as process:
-        (said,) = rest(process)
-    os.chmod(parent, 0o755)
+    # Not below pytest's own folder, which is for its user alone, and made so again by every other pytest that begins.
+    with tempfile.TemporaryDirectory() as parent:
+        moved = shutil.copy(made, parent)
+        os.chmod(parent, 0o555 if what == "folder" else 0o777)
+        os.chmod(moved, 0o444 if what == "file" else 0o666)
+        with child("open_as_nobody", moved) as process:
+            (said,) = rest(process)
+        os.chmod(parent, 0o755)
     assert said.startswith("LogReadOnly: ")
     assert "chmod" in said if what == "file" else "folder" in said
 
